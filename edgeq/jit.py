@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -52,11 +52,27 @@ def kernel(function: F) -> F:
     return cast(F, compiled)
 
 
-def is_compiled(compiled: Callable[..., Any]) -> bool:
+def run_each(calls: list[Callable[[], None]]) -> None:
+    """Call each: for an operator whose one run is several calls of a kernel."""
+    for call in calls:
+        call()
+
+
+def kernel_of(call: Callable[[], None]) -> Any | None:
+    """The compiled kernel behind a bound call; None for plain Python."""
+    if not isinstance(call, partial):
+        return None
+    if call.func is run_each:
+        return kernel_of(call.args[0][0])
+    return call.func if hasattr(call.func, "signatures") else None
+
+
+def is_compiled(compiled: Any) -> bool:
     """Whether the kernel has machine code already, in this process or in the disk cache."""
-    if compiled.signatures:  # type: ignore[attr-defined]
+    if compiled.signatures:
         return True
-    stem = f"{compiled.py_func.__module__.rsplit('.', 1)[-1]}.{compiled.py_func.__name__}-"  # type: ignore[attr-defined]
+    function = compiled.py_func
+    stem = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}-"
     return any(path.name.startswith(stem) for path in cache_folder().rglob("*.nbi"))
 
 
