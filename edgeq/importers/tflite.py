@@ -20,7 +20,7 @@ from edgeq.graph import Array, Graph, Node, QuantParams, Shape, Tensor
 from edgeq.importers import tflite_ops
 from edgeq.importers.tflite_ops import Context, Operands
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.FLOAT32: np.dtype(np.float32),
     tflite.TensorType.FLOAT16: np.dtype(np.float16),
     tflite.TensorType.INT32: np.dtype(np.int32),
@@ -50,8 +50,8 @@ def read_tflite(path: Path) -> Graph:
     """The graph of a .tflite file.
 
     Raises:
-        ImportFailure: the file cannot be read, is damaged, or holds something not supported; the
-            text lists all of it.
+        ImportFailure: the file cannot be read, is damaged, or holds something not supported;
+            the text lists all of it.
     """
     try:
         buffer = path.read_bytes()
@@ -65,7 +65,8 @@ def read_tflite(path: Path) -> Graph:
         return _File(path, buffer).graph()
     except _DAMAGE as error:
         raise ImportFailure(
-            f"{path}: is damaged or cut off ({len(buffer)} bytes): {type(error).__name__}: {error}"
+            f"{path}: is damaged or cut off ({len(buffer)} bytes): "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """One reader an operator of .tflite: options and operands -> nodes.
 
-A reader makes the float operator; for int8 operands that operator lowers itself (FloatOp.lower),
+A reader makes the float operator; for int8 operands that operator lowers itself (its `lower`),
 so the rule for a multiplier stands in one place for imported and for quantized networks.
 """
 
@@ -334,7 +334,7 @@ def read_dequantize(operands: Operands, context: Context) -> list[Node]:
 
 
 def read_shape_arithmetic(operands: Operands, context: Context) -> list[Node]:
-    """SHAPE, STRIDED_SLICE, PACK as Keras writes them before a RESHAPE: the shape is in the file."""
+    """SHAPE, STRIDED_SLICE, PACK before a RESHAPE, as Keras writes them: all is in the file."""
     for tensor in operands.outputs:
         if tensor.dtype.kind != "i" or tensor.quant is not None:
             raise GraphError("on activations is not supported")
