@@ -51,7 +51,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     show(
         json,
         record,
-        picture.model_picture(graph, rows, plan),
+        picture.model_picture(graph, rows, plan, console.width),
         picture.model_summary(graph, rows, plan),
     )
 
