@@ -127,7 +127,7 @@ def model_picture(
     if plan:
         table.add_column("arena", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-    names = short_names([row.name for row in rows], max(16, width - 62))
+    names = short_names([row.name for row in rows], max(16, width - 66))
     for step, row in enumerate(rows):
         cells: list[RenderableType] = [
             names[step],
