@@ -14,12 +14,13 @@ WIDTH = 96
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # C11 6.4.1, with C23's additions, so that a generated name survives a newer compiler.
-_KEYWORDS = frozenset(
-    "alignas alignof auto bool break case char const constexpr continue default do double else "
-    "enum extern false float for goto if inline int long main nullptr register restrict return "
-    "short signed sizeof static static_assert struct switch thread_local true typedef typeof "
-    "typeof_unqual union unsigned void volatile while".split()  # noqa: SIM905 - to be read
-)
+_KEYWORD_LIST = """
+    alignas alignof auto bool break case char const constexpr continue default do double else
+    enum extern false float for goto if inline int long main nullptr register restrict return
+    short signed sizeof static static_assert struct switch thread_local true typedef typeof
+    typeof_unqual union unsigned void volatile while
+"""
+_KEYWORDS = frozenset(_KEYWORD_LIST.split())
 
 
 def identifier(text: str, prefix: str = "") -> str:
