@@ -11,6 +11,12 @@ from serial.tools import list_ports
 
 from edgeq.errors import LinkError
 
+_FAILURES: tuple[type[Exception], ...] = (OSError,)  # serial.SerialException is one
+if sys.platform != "win32":
+    import termios
+
+    _FAILURES += (termios.error,)  # pyserial lets it through where a port goes while configured
+
 _POLL_S = 0.02  # longest wait of one read: how soon a caller sees that its own time is up
 _WRITE_TIMEOUT_S = 5.0
 
@@ -38,7 +44,7 @@ class Port:
                 write_timeout=_WRITE_TIMEOUT_S,
                 exclusive=None if sys.platform == "win32" else True,
             )
-        except (OSError, ValueError) as error:
+        except (*_FAILURES, ValueError) as error:
             raise LinkError(_why_not_open(name, error)) from error
 
     def read(self) -> bytes:
@@ -59,7 +65,7 @@ class Port:
                 return first + bytes(self._serial.read(4096))
             finally:
                 self._serial.timeout = _POLL_S
-        except OSError as error:
+        except _FAILURES as error:
             raise PortGoneError(str(error)) from error
 
     def write(self, data: bytes) -> None:
@@ -70,18 +76,18 @@ class Port:
         """
         try:
             self._serial.write(data)
-        except OSError as error:
+        except _FAILURES as error:
             raise PortGoneError(str(error)) from error
 
     def close(self) -> None:
         """Close it; a port that has gone is closed without complaint."""
         try:
             self._serial.close()
-        except OSError:
+        except _FAILURES:
             return
 
 
-def _why_not_open(name: str, error: OSError | ValueError) -> str:
+def _why_not_open(name: str, error: Exception) -> str:
     code = getattr(error, "errno", None)
     text = str(error)
     if code in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text:

@@ -1,7 +1,7 @@
 """The messages of protocol version 1, between the host and a device that runs one model.
 
-Host to device: Hello, Input, Run, Stream, Stop. Device to host: Identity, Ack, ResultPiece, Log,
-DeviceError. What the device does with each: firmware_gen/runtime/edgeq_serial.h.
+Host to device: Hello, Input, Run, Stream, Stop. Device to host: Identity, Ack, ResultPiece,
+Log, DeviceError. What the device does with each: firmware_gen/runtime/edgeq_serial.h.
 All integers are little endian; `inputs` and `outputs` are all tensors one behind the other.
 """
 
@@ -194,19 +194,37 @@ def decode_message(kind: int, payload: bytes) -> Message:
         raise MessageError(f"{name}: its text is not UTF-8: {error}") from error
 
 
-def _identity(*fields: object) -> Identity:
-    *numbers, rest = fields
-    assert isinstance(rest, bytes)  # noqa: S101 - decode_message passes it
-    names = rest.split(b"\0")
-    if len(names) != 4 or names[3]:
-        raise MessageError("Identity: must end in three texts, each closed by a zero byte")
-    model, board, firmware = (name.decode() for name in names[:3])
-    identity = Identity(*numbers, model, board, firmware)  # type: ignore[arg-type]
-    if identity.max_payload < MIN_MAX_PAYLOAD:
+def _identity(
+    max_payload: int,
+    input_nbytes: int,
+    output_nbytes: int,
+    arena_nbytes: int,
+    ticks_hz: int,
+    samples: int,
+    digest: bytes,
+    texts: bytes,
+) -> Identity:
+    if max_payload < MIN_MAX_PAYLOAD:
         raise MessageError(
-            f"Identity: maximum payload is {identity.max_payload}, must be >= {MIN_MAX_PAYLOAD}"
+            f"Identity: maximum payload is {max_payload}, must be >= {MIN_MAX_PAYLOAD}"
         )
-    return identity
+    if ticks_hz == 0:
+        raise MessageError("Identity: the tick rate is 0 Hz, must be > 0")
+    if texts.count(b"\0") != 3 or not texts.endswith(b"\0"):
+        raise MessageError("Identity: must end in three texts, each closed by a zero byte")
+    model, board, firmware, _ = texts.decode().split("\0")
+    return Identity(
+        max_payload,
+        input_nbytes,
+        output_nbytes,
+        arena_nbytes,
+        ticks_hz,
+        samples,
+        digest,
+        model,
+        board,
+        firmware,
+    )
 
 
 def _result_piece(

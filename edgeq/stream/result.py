@@ -26,6 +26,11 @@ class Assembler:
         self._output = bytearray()
         self._next: tuple[int, int] | None = None  # run_id and sequence of the piece to come
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a result has begun and may still be completed."""
+        return self._next is not None
+
     def clear(self) -> None:
         """Forget a result that has begun."""
         self._next = None
