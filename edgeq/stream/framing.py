@@ -84,23 +84,27 @@ class FrameDecoder:
     def _end(self) -> Frame | None:
         encoded, overlong = bytes(self._encoded), self._overlong
         self.reset()
-        if overlong:
-            return self._drop("overlong")
-        if not encoded:
+        if not encoded and not overlong:
             return None
-        try:
-            raw: bytes = cobs.decode(encoded)
-        except cobs.DecodeError:
-            return self._drop("cobs")
-        if len(raw) < _HEADER.size + _CRC.size:
-            return self._drop("short")
-        if len(raw) > _MAX_RAW:
-            return self._drop("overlong")
-        checked, (crc,) = raw[: -_CRC.size], _CRC.unpack(raw[-_CRC.size :])
-        if zlib.crc32(checked) != crc:
-            return self._drop("checksum")
-        version, kind, sequence = _HEADER.unpack_from(checked)
-        return Frame(kind, sequence, checked[_HEADER.size :], version)
+        frame = "overlong" if overlong else _frame_in(encoded)
+        if isinstance(frame, str):
+            self.bad[frame] += 1
+            return None
+        return frame
 
-    def _drop(self, reason: str) -> None:
-        self.bad[reason] += 1
+
+def _frame_in(encoded: bytes) -> Frame | str:
+    """The frame between two delimiters, or the reason why there is none."""
+    try:
+        raw: bytes = cobs.decode(encoded)
+    except cobs.DecodeError:
+        return "cobs"
+    if len(raw) < _HEADER.size + _CRC.size:
+        return "short"
+    if len(raw) > _MAX_RAW:
+        return "overlong"
+    checked, (crc,) = raw[: -_CRC.size], _CRC.unpack(raw[-_CRC.size :])
+    if zlib.crc32(checked) != crc:
+        return "checksum"
+    version, kind, sequence = _HEADER.unpack_from(checked)
+    return Frame(kind, sequence, checked[_HEADER.size :], version)

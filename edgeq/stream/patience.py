@@ -33,6 +33,8 @@ class Patience:
         self._first_retry_s = retry_s
         self._longest_retry_s = longest_retry_s
         self._asked = False
+        self._retry_s = retry_s
+        self.asked_again = False  # since the last progress
         self._bytes_before = statistics.bytes_received
         self._frames_before = statistics.frames_received
         self.progress()
@@ -77,8 +79,9 @@ class Patience:
     def is_over(self, *, hurried: bool = True) -> bool:
         """Whether it is time to ask again or to give up; `hurried`: heed hurry()."""
         now = time.monotonic()
-        due_at = min(self._retry_at, self._give_up_at)
-        return now >= (min(due_at, self._hurried_at) if hurried else due_at)
+        if hurried and now >= self._hurried_at:
+            return True
+        return now >= min(self._retry_at, self._give_up_at)
 
     def waited_s(self) -> float:
         """Time since the last progress, or the start."""

@@ -17,6 +17,8 @@ if sys.platform != "win32":
 
     _FAILURES += (termios.error,)  # pyserial lets it through where a port goes while configured
 
+_OPEN_FAILURES = (*_FAILURES, ValueError)
+
 _POLL_S = 0.02  # longest wait of one read: how soon a caller sees that its own time is up
 _WRITE_TIMEOUT_S = 5.0
 
@@ -44,7 +46,7 @@ class Port:
                 write_timeout=_WRITE_TIMEOUT_S,
                 exclusive=None if sys.platform == "win32" else True,
             )
-        except (*_FAILURES, ValueError) as error:
+        except _OPEN_FAILURES as error:
             raise LinkError(_why_not_open(name, error)) from error
 
     def read(self) -> bytes:

@@ -66,7 +66,7 @@ def decode_outputs(output: bytes, formats: Sequence[OutputFormat]) -> list[np.nd
 
 
 class Recorder:
-    """Writes each result as a row of `csv_path` and a line of `jsonl_path`; None: not that one."""
+    """Writes each result as a row of `csv_path` and a line of `jsonl_path`, where given."""
 
     def __init__(
         self,
