@@ -17,7 +17,7 @@ if sys.platform != "win32":
 
     _FAILURES += (termios.error,)  # pyserial lets it through where a port goes while configured
 
-_OPEN_FAILURES = (*_FAILURES, ValueError)
+_OPEN_FAILURES: tuple[type[Exception], ...] = (*_FAILURES, ValueError)
 
 _POLL_S = 0.02  # longest wait of one read: how soon a caller sees that its own time is up
 _WRITE_TIMEOUT_S = 5.0
