@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 
-def conv_bn(inputs: int, outputs: int, stride: int = 1, groups: int = 1, size: int = 3) -> nn.Module:
+def conv_bn(
+    inputs: int, outputs: int, stride: int = 1, groups: int = 1, size: int = 3
+) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -64,7 +66,9 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
             if stride > 1
             else nn.Identity()
         )
@@ -99,7 +103,9 @@ class InceptionLike(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.branch1 = nn.Conv2d(2, 4, 1)
-        self.branch3 = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 5, 3, padding=1))
+        self.branch3 = nn.Sequential(
+            nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 5, 3, padding=1)
+        )
         self.branch_pool = nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.Conv2d(2, 3, 1))
         self.reduce = nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)
         self.fc = nn.Linear(12 * 5 * 6, 7)

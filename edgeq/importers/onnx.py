@@ -1,9 +1,9 @@
 """ONNX: a float .onnx file, as torch.onnx.export writes it, becomes a float Graph.
 
-ONNX images are NCHW, the Graph's are NHWC: an input of ONNX shape (N, C, H, W) is a graph input of
-shape (1, H, W, C), and so is an output; constants and weights are transposed here, once, and no
-operator remains that moves data (onnx_layout). A dynamic batch becomes 1. Input tensors keep their
-ONNX names; the other tensors are named after the layers.
+ONNX images are NCHW, the Graph's are NHWC: an input of ONNX shape (N, C, H, W) is a graph input
+of shape (1, H, W, C), and so is an output; constants and weights are transposed here, once, and
+no operator remains that moves data (onnx_layout). A dynamic batch becomes 1. Input tensors keep
+their ONNX names; the other tensors are named after the layers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_onnx(path: Path) -> Graph:
     """The float graph of an .onnx file; images NHWC.
 
     Raises:
-        ImportFailure: the file is damaged, or holds what is not supported: one text lists it all.
+        ImportFailure: the file is damaged, or holds what is not supported, all in one text.
         ToolError: the onnx package is missing.
     """
     model = load_model(path)
@@ -51,7 +51,7 @@ def read_onnx(path: Path) -> Graph:
         return Graph.build(
             path.stem,
             reader.builder.tensors.values(),
-            reader.builder.nodes,
+            reader.builder.live_nodes(outputs),
             reader.inputs,
             outputs,
         )
@@ -121,7 +121,7 @@ class _Reader:
                 self._forget(proto.output)
                 return
             node = self._node(proto)
-            value = fold(node)
+            value: Value | None = fold(node)
             if value is None:
                 if node.op_type not in READERS:
                     raise Refused("works on an activation, is supported on constants only")
@@ -139,8 +139,8 @@ class _Reader:
         for name in proto.input:
             if name and name not in self.values:
                 raise Refused(
-                    f"reads '{name}', which no earlier node writes: an initializer is missing, or "
-                    f"the nodes are not in order"
+                    f"reads '{name}', which no earlier node writes: an initializer is missing, "
+                    f"or the nodes are not in order"
                 )
         return OnnxNode(
             op_type=proto.op_type,
@@ -193,13 +193,15 @@ class _Reader:
         self._forget(outputs)
 
     def _forget(self, outputs: list[str]) -> None:
-        """Outputs of an unread node: of known shape if the file tells, so that reading goes on."""
+        """Outputs of an unread node: of the shape that the file tells, so that others are read."""
         for name in outputs:
             if not name or name in self.values:
                 continue
             try:
                 shape = _input_shape(self.shapes[name])
-                order = channels_last(len(shape)) if len(shape) == 4 else tuple(range(len(shape)))
+                order = (
+                    channels_last(len(shape)) if len(shape) == 4 else tuple(range(len(shape)))
+                )
                 tensor = self.builder.add(name, tuple(shape[axis] for axis in order))
                 self.values[name] = Activation(tensor, Layout.of(shape, order), False)
             except (KeyError, Refused):
@@ -208,8 +210,12 @@ class _Reader:
 
 def _unsupported(proto: onnx.NodeProto) -> str | None:
     """Why no node of this type can be read, None if some can."""
-    if proto.op_type in QUANTIZED or proto.op_type.startswith(("QLinear", "ConvInteger", "MatMulI")):
-        return "quantized ONNX is not supported yet; export the float model and quantize it here"
+    if proto.op_type in QUANTIZED or proto.op_type.startswith(
+        ("QLinear", "ConvInteger", "MatMulI")
+    ):
+        return (
+            "quantized ONNX is not supported yet; export the float model and quantize it here"
+        )
     if proto.domain not in ("", "ai.onnx"):
         return f"operators of domain {proto.domain} are not supported"
     if proto.op_type in READERS or proto.op_type in FOLDERS or proto.op_type == "Shape":
@@ -232,11 +238,13 @@ def _input_shape(info: onnx.ValueInfoProto) -> Shape:
         if axis == 0 and extent <= 1:
             extent = 1
         if axis == 0 and extent != 1:
-            raise Refused(f"has a batch of {extent}, must be 1 or dynamic; export it with batch 1")
+            raise Refused(
+                f"has a batch of {extent}, must be 1 or dynamic; export it with batch 1"
+            )
         if extent < 1:
             raise Refused(
-                f"axis {axis} has extent '{dim.dim_param or extent}', must be fixed; export the "
-                f"model with a fixed size"
+                f"axis {axis} has extent '{dim.dim_param or extent}', must be fixed; export "
+                f"the model with a fixed size"
             )
         shape.append(extent)
     return tuple(shape)

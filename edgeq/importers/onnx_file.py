@@ -28,7 +28,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from onnx import inliner
     except ImportError:
         raise ToolError(
@@ -64,8 +64,8 @@ def opset_of(model: onnx.ModelProto, path: Path) -> int:
         raise ImportFailure(f"{path}: imports no ONNX operators, must have an opset")
     if not FIRST_OPSET <= versions[0] <= LAST_OPSET:
         raise ImportFailure(
-            f"{path}: opset is {versions[0]}, must be {FIRST_OPSET} to {LAST_OPSET}; export again "
-            f"with torch.onnx.export(..., opset_version=18)"
+            f"{path}: opset is {versions[0]}, must be {FIRST_OPSET} to {LAST_OPSET}; export "
+            f"again with torch.onnx.export(..., opset_version=18)"
         )
     return int(versions[0])
 

@@ -1,4 +1,4 @@
-"""Constant folding, in numpy: the arithmetic on shapes that exporters write, and Constant itself.
+"""Constant folding, in numpy: the arithmetic on shapes that exporters write, and Constant.
 
 Meanings: the ONNX operator specification, opsets 13 on.
 """
@@ -18,7 +18,15 @@ MAX_ELEMENTS = 2**26  # of any tensor: far beyond a microcontroller, well within
 
 # TensorProto.DataType of the types that shapes and weights are cast between.
 _DTYPES: Mapping[int, type[np.generic]] = MappingProxyType(
-    {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
+    {
+        1: np.float32,
+        2: np.uint8,
+        3: np.int8,
+        6: np.int32,
+        7: np.int64,
+        9: np.bool_,
+        11: np.float64,
+    }
 )
 
 
@@ -54,7 +62,7 @@ def resolve_shape(source: Shape, target: tuple[int, ...], allow_zero: bool) -> S
 
 def unsqueezed(shape: Shape, node: OnnxNode) -> Shape:
     """The shape with extents of 1 put in at `axes` of the result."""
-    count = len(node.ints("axes") or ()) or len(node.integers(1, "axes"))
+    count = len(node.integer_list("axes") or ()) or len(node.integers(1, "axes"))
     axes = node.axes(len(shape) + count) or ()
     left = iter(shape)
     return tuple(1 if axis in axes else next(left) for axis in range(len(shape) + count))
@@ -72,7 +80,7 @@ def squeezed(shape: Shape, node: OnnxNode) -> Shape:
 
 def permutation(rank: int, node: OnnxNode) -> tuple[int, ...]:
     """Transpose's `perm`; all axes turned round if it is absent."""
-    perm = node.ints("perm") or tuple(range(rank))[::-1]
+    perm = node.integer_list("perm") or tuple(range(rank))[::-1]
     if sorted(perm) != list(range(rank)):
         raise Refused(f"perm is {perm}, must name each of {rank} axes once")
     return perm
@@ -80,7 +88,7 @@ def permutation(rank: int, node: OnnxNode) -> tuple[int, ...]:
 
 def flattened(shape: Shape, node: OnnxNode) -> Shape:
     """Flatten's two extents."""
-    axis = node.int("axis", 1)
+    axis = node.integer("axis", 1)
     if not -len(shape) <= axis <= len(shape):
         raise Refused(f"axis is {axis}, the tensor has {len(shape)} axes")
     axis = axis + len(shape) if axis < 0 else axis
@@ -90,7 +98,7 @@ def flattened(shape: Shape, node: OnnxNode) -> Shape:
 def _shape(node: OnnxNode) -> Array:
     value = node.inputs[0]
     assert value is not None
-    start, end = node.int("start", 0), node.int("end", len(value.shape))
+    start, end = node.integer("start", 0), node.integer("end", len(value.shape))
     return np.array(value.shape[start:end], np.int64)
 
 
@@ -110,7 +118,7 @@ def _constant(node: OnnxNode) -> Array:
 
 
 def _cast(node: OnnxNode) -> Array:
-    code = node.int("to", 0)
+    code = node.integer("to", 0)
     if code not in _DTYPES:
         raise Refused(f"casts a constant to ONNX type {code}, which is not read")
     return node.constant(0, "input").astype(_DTYPES[code])
@@ -147,7 +155,9 @@ def _slice(node: OnnxNode) -> Array:
     starts, ends = node.integers(1, "starts"), node.integers(2, "ends")
     given = node.optional(3, "axes")
     axes = range(len(starts)) if given is None else given.ravel().tolist()
-    steps = [1] * len(starts) if node.optional(4, "steps") is None else node.integers(4, "steps")
+    steps = (
+        [1] * len(starts) if node.optional(4, "steps") is None else node.integers(4, "steps")
+    )
     cut = [slice(None)] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         lowest = step < 0 and end < -x.shape[axis]
@@ -157,7 +167,7 @@ def _slice(node: OnnxNode) -> Array:
 
 def _concat(node: OnnxNode) -> Array:
     parts = [node.constant(i, "input") for i in range(len(node.inputs))]
-    return np.concatenate(parts, node.int("axis", 0))
+    return np.concatenate(parts, node.integer("axis", 0))
 
 
 def _require_small(shape: Shape) -> None:
@@ -190,7 +200,7 @@ def _reshaped(
 
 def reshape_target(shape: Shape, node: OnnxNode) -> Shape:
     """Reshape's result for this input shape."""
-    return resolve_shape(shape, node.integers(1, "shape"), bool(node.int("allowzero", 0)))
+    return resolve_shape(shape, node.integers(1, "shape"), bool(node.integer("allowzero", 0)))
 
 
 FOLDERS: Mapping[str, Callable[[OnnxNode], Array]] = MappingProxyType(
@@ -211,7 +221,7 @@ FOLDERS: Mapping[str, Callable[[OnnxNode], Array]] = MappingProxyType(
             n.constant(0, "condition"), n.constant(1, "input 1"), n.constant(2, "input 2")
         ),
         "Gather": lambda n: np.take(
-            n.constant(0, "input"), n.constant(1, "indices"), axis=n.int("axis", 0)
+            n.constant(0, "input"), n.constant(1, "indices"), axis=n.integer("axis", 0)
         ),
         "Concat": _concat,
         "Slice": _slice,

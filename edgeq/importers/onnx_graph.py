@@ -69,12 +69,24 @@ class GraphBuilder:
         return output
 
     def shaped(self, tensor: str, shape: Shape) -> str:
-        """The tensor under this shape."""
+        """The tensor under this shape; a reshape of a reshape is one reshape of the first."""
+        for node in reversed(self.nodes):
+            if tensor in node.outputs and isinstance(node.op, Reshape):
+                tensor = node.inputs[0]
         if self.tensors[tensor].shape == shape:
             return tensor
         if not shape or shape[0] != 1:
             raise Refused(f"shape is {shape}, the first extent (batch) must stay 1")
         return self.emit(Reshape(shape), (tensor,), f"{tensor}/reshape")
+
+    def live_nodes(self, outputs: list[str]) -> list[Node]:
+        """The nodes that the graph outputs depend on."""
+        needed, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.outputs):
+                needed.update(node.inputs)
+                kept.append(node)
+        return kept[::-1]
 
     def view(self, value: Activation, order: Order) -> str:
         """The tensor with the ONNX axes in this order; only the last may be permuted inside.
@@ -84,8 +96,8 @@ class GraphBuilder:
         """
         if value.layout.last_axis_index(order) is None:
             raise Refused(
-                f"the input of ONNX shape {value.shape} is transposed or flattened such that its "
-                f"elements would have to move; no operator here moves them"
+                f"the input of ONNX shape {value.shape} is transposed or flattened such that "
+                f"its elements would have to move; no operator here moves them"
             )
         return self.shaped(value.tensor, tuple(value.shape[axis] for axis in order))
 
@@ -110,7 +122,7 @@ class GraphBuilder:
     def affine(
         self, value: Activation, axis: int, scale: Array, shift: Array, name: str
     ) -> Activation:
-        """scale * x + shift with one factor and one term per index along an ONNX axis, float64.
+        """A factor and a term, float64, for each index along an ONNX axis: x * scale + shift.
 
         Goes into the weights of the operator before, if that is linear and nothing else reads
         it; else becomes a depthwise 1x1 convolution.
@@ -152,7 +164,7 @@ class GraphBuilder:
         return None
 
     def _fold(self, position: int, scale: Array, shift: Array) -> None:
-        """W' = scale * W,  b' = scale * b + shift  of a convolution or fully connected layer."""
+        """W' = scale * W,  b' = scale * b + shift  of a layer with a filter."""
         node = self.nodes[position]
         _, filter_name, *rest = node.inputs
         weights = self.tensors[filter_name].data

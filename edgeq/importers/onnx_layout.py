@@ -1,10 +1,10 @@
-"""Where the elements of an ONNX tensor lie in an edgeq tensor: how NCHW becomes NHWC without a copy.
+"""Where the elements of an ONNX tensor lie in memory: how NCHW becomes NHWC without a copy.
 
-An ONNX tensor is cut into atoms, numbered in the order in which they lie in memory. An image of ONNX
-axes (1, C, H, W) that is stored as (1, H, W, C) has the atoms 0 = H, 1 = W, 2 = C and the axes
-((), (2,), (0,), (1,)). Transpose permutes the axes and Reshape regroups the atoms, and neither moves
-an element: Flatten of that image has the axes ((), (2, 0, 1)), and the matrix product after it takes
-its weights in the order of memory instead.
+An ONNX tensor is cut into atoms, numbered in the order in which they lie in memory. An image of
+ONNX axes (1, C, H, W) that is stored as (1, H, W, C) has the atoms 0 = H, 1 = W, 2 = C and the
+axes ((), (2,), (0,), (1,)). Transpose permutes the axes and Reshape regroups the atoms, and
+neither moves an element: Flatten of that image has the axes ((), (2, 0, 1)), and the matrix
+product after it takes its weights in the order of memory instead.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ class Layout:
         return atoms == tuple(range(len(self.extents)))
 
     def last_axis_index(self, order: Order) -> Array | None:
-        """ONNX index along the last axis of `order` at each place of memory; None if there is none.
+        """ONNX index along the last axis of `order` at each place of memory, or None.
 
-        The axes before it must lie in memory in order; the atoms of the last one may be in any.
+        The axes before it must lie in memory in order; the atoms of the last one in any.
         """
         leading = tuple(atom for axis in order[:-1] for atom in self.axes[axis])
         if leading != tuple(range(len(leading))):

@@ -82,14 +82,14 @@ class OnnxNode:
         """The constant input of at most one axis, integers."""
         return as_integers(self.constant(index, what), what)
 
-    def int(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
         value = self.attributes.get(name, default)
         if not isinstance(value, int):
             raise Refused(f"attribute {name} is {value!r}, must be an integer")
         return value
 
-    def ints(self, name: str) -> tuple[int, ...] | None:
+    def integer_list(self, name: str) -> tuple[int, ...] | None:
         """A list-of-integers attribute, None if absent."""
         value = self.attributes.get(name)
         if value is None:
@@ -98,7 +98,7 @@ class OnnxNode:
             raise Refused(f"attribute {name} is {value!r}, must be a list of integers")
         return tuple(value)
 
-    def float(self, name: str, default: float) -> float:
+    def real(self, name: str, default: float) -> float:
         """A float attribute; the default stands for the float32 that ONNX has."""
         value = self.attributes.get(name, default)
         if not isinstance(value, float):
@@ -120,7 +120,7 @@ class OnnxNode:
 
     def axes(self, rank: int, index: int = 1) -> tuple[int, ...] | None:
         """The attribute `axes` (ONNX before 13 or 18) or the input that took its place."""
-        axes = self.ints("axes")
+        axes = self.integer_list("axes")
         if axes is None and self._input(index) is not None:
             axes = self.integers(index, "axes")
         if axes is None:

@@ -82,7 +82,7 @@ def _same(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 
 def _cast(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    if node.int("to", 0) != 1:
+    if node.integer("to", 0) != 1:
         raise Refused("casts an activation, which must stay float32")
     return node.activation()
 
@@ -95,17 +95,19 @@ def _dropout(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 
 def _batch_normalization(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """scale * (x - mean) / sqrt(var + epsilon) + bias, as one factor and one term a channel."""
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, as one factor and one term a channel."""
     source = node.activation()
-    if node.int("training_mode", 0):
+    if node.integer("training_mode", 0):
         raise Refused("is in training mode; export after model.eval()")
     scale, bias, mean, var = (
         node.weights(i, what).astype(np.float64)
         for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)
     )
-    if len(source.shape) < 2 or any(a.shape != source.shape[1:2] for a in (scale, bias, mean, var)):
+    if len(source.shape) < 2 or any(
+        a.shape != source.shape[1:2] for a in (scale, bias, mean, var)
+    ):
         raise Refused(f"scale shape is {scale.shape}, input has ONNX shape {source.shape}")
-    variance = var + node.float("epsilon", float(np.float32(1e-5)))
+    variance = var + node.real("epsilon", float(np.float32(1e-5)))
     if (variance <= 0).any():
         raise Refused(f"variance + epsilon is {variance.min()}, must be > 0")
     factor = scale / np.sqrt(variance)
@@ -113,16 +115,22 @@ def _batch_normalization(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 
 def _gemm(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """alpha * A @ B + beta * C with constant B and C."""
-    if node.int("transA", 0):
+    """A @ B * alpha + C * beta with constant B and C."""
+    if node.integer("transA", 0):
         raise Refused("transA is 1, must be 0")
-    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
+    alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
     weights, bias = node.weights(1, "B"), node.optional_weights(2, "C")
     if weights.ndim != 2 or len(node.activation().shape) != 2:
-        raise Refused(f"A has shape {node.activation().shape}, B {weights.shape}, must be matrices")
-    weights = (weights if node.int("transB", 0) else weights.T) * np.float32(alpha)
+        raise Refused(
+            f"A has shape {node.activation().shape}, B {weights.shape}, must be matrices"
+        )
+    weights = (weights if node.integer("transB", 0) else weights.T) * np.float32(alpha)
     if bias is not None:
-        if bias.size not in (1, weights.shape[0]) or bias.shape[-1:] not in ((), (1,), (bias.size,)):
+        if bias.size not in (1, weights.shape[0]) or bias.shape[-1:] not in (
+            (),
+            (1,),
+            (bias.size,),
+        ):
             raise Refused(f"C has shape {bias.shape}, must be ({weights.shape[0]},)")
         bias = np.broadcast_to(bias.ravel() * np.float32(beta), weights.shape[:1])
     return _fully_connected(node, builder, weights, bias)
@@ -147,10 +155,10 @@ def _fully_connected(
     index = source.layout.last_axis_index(order)
     if source.shape[-1] != weights.shape[1]:
         raise Refused(f"input has {source.shape[-1]} features, B wants {weights.shape[1]}")
-    inputs = (tensor, builder.constant(f"{node.name}/filter", weights[:, index]))
+    inputs = [tensor, builder.constant(f"{node.name}/filter", weights[:, index])]
     if bias is not None:
-        inputs = (*inputs, builder.constant(f"{node.name}/bias", bias))
-    output = builder.emit(FullyConnected(), inputs, node.name)
+        inputs.append(builder.constant(f"{node.name}/bias", bias))
+    output = builder.emit(FullyConnected(), tuple(inputs), node.name)
     return Activation(output, Layout.of(builder.tensors[output].shape, order))
 
 
@@ -206,7 +214,7 @@ def _add_constant(
 
 
 def _sub(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """x - constant, or constant - x, one value a channel."""
+    """Difference from a constant, or of a constant, one value a channel."""
     source, constant = _activation_and_constant(node)
     flipped = not isinstance(node.inputs[0], Activation)
     sign = -1.0 if flipped else 1.0
@@ -215,14 +223,14 @@ def _sub(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 
 def _mul(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """x * constant, one value a channel."""
+    """Product with a constant, one value a channel."""
     source, constant = _activation_and_constant(node)
     axis = _require_channel_axis(source, constant)
     return builder.affine(source, axis, constant, np.zeros(1), node.name)
 
 
 def _div(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """x / constant, one value a channel."""
+    """Quotient by a constant, one value a channel."""
     source, constant = _activation_and_constant(node)
     if not isinstance(node.inputs[0], Activation):
         raise Refused("divides by an activation")
@@ -265,8 +273,8 @@ def _require_channel_axis(source: Activation, constant: Array) -> int:
     axis = _channel_axis(source, constant)
     if axis is None:
         raise Refused(
-            f"constant has shape {constant.shape} beside {source.shape}, must have one value, or "
-            f"one for each channel"
+            f"constant has shape {constant.shape} beside {source.shape}, must have one value, "
+            f"or one for each channel"
         )
     return axis
 
@@ -276,7 +284,7 @@ def _concat(node: OnnxNode, builder: GraphBuilder) -> Activation:
     rank = len(values[0].shape)
     if any(value is None or len(value.shape) != rank for value in node.inputs):
         raise Refused("its inputs do not all have the same number of axes")
-    axis = node.axis(node.int("axis", 0), rank)
+    axis = node.axis(node.integer("axis", 0), rank)
     order = builder.common_order(tuple(values))
     tensors = tuple(
         builder.view(value, order)
@@ -294,7 +302,7 @@ def _concat(node: OnnxNode, builder: GraphBuilder) -> Activation:
 def _softmax(node: OnnxNode, builder: GraphBuilder) -> Activation:
     source = node.activation()
     rank = len(source.shape)
-    axis = node.axis(node.int("axis", -1), rank)
+    axis = node.axis(node.integer("axis", -1), rank)
     for order in orders(rank):
         if order[-1] == axis and source.layout.has_order(order):
             tensor = builder.emit(Softmax(), (builder.view(source, order),), node.name)
@@ -307,7 +315,7 @@ def _reduce_mean(node: OnnxNode, builder: GraphBuilder) -> Activation:
     source = node.activation()
     rank = len(source.shape)
     axes = node.axes(rank)
-    if axes is None and node.int("noop_with_empty_axes", 0):
+    if axes is None and node.integer("noop_with_empty_axes", 0):
         return source
     axes = axes or tuple(range(rank))
     kept = tuple(axis for axis in range(rank) if axis not in axes)
@@ -315,17 +323,17 @@ def _reduce_mean(node: OnnxNode, builder: GraphBuilder) -> Activation:
     order = (*order, *(a for a in kept if source.shape[a] != 1))
     if not source.layout.has_order(order):
         raise Refused(
-            f"axes {axes} of ONNX shape {source.shape} are not the outer ones in memory; the mean "
-            f"over height and width is supported"
+            f"axes {axes} of ONNX shape {source.shape} are not the outer ones in memory; the "
+            f"mean over height and width is supported"
         )
     channels = math.prod(source.shape[axis] for axis in kept)
     extents = [source.shape[axis] for axis in axes]
     image = (1, math.prod(extents[:-1]), extents[-1], channels)
     tensor = builder.shaped(source.tensor, image)
-    keep_dims = bool(node.int("keepdims", 1)) and rank == 4
+    keep_dims = bool(node.integer("keepdims", 1)) and rank == 4
     output = builder.emit(Mean(keep_dims), (tensor,), node.name)
     left = Layout.of(tuple(1 if a in axes else e for a, e in enumerate(source.shape)), order)
-    if node.int("keepdims", 1):
+    if node.integer("keepdims", 1):
         return Activation(output, left)
     return Activation(output, Layout(tuple(left.axes[a] for a in kept), left.extents))
 

@@ -61,13 +61,16 @@ class _Axis:
 
 def _axes(node: OnnxNode, source: Activation, size: tuple[int, int] | None) -> list[_Axis]:
     """Height and width of the node's window over the source image."""
-    kernel = node.ints("kernel_shape") or size
+    kernel = node.integer_list("kernel_shape") or size
     if kernel is None:
         raise Refused("attribute kernel_shape is missing")
     if size is not None and kernel != size:
         raise Refused(f"kernel_shape is {kernel}, the filter has {size}")
-    strides, dilations = node.ints("strides") or (1, 1), node.ints("dilations") or (1, 1)
-    pads = node.ints("pads") or (0, 0, 0, 0)
+    strides, dilations = (
+        node.integer_list("strides") or (1, 1),
+        node.integer_list("dilations") or (1, 1),
+    )
+    pads = node.integer_list("pads") or (0, 0, 0, 0)
     for name, values, count in (
         ("kernel_shape", kernel, 2),
         ("strides", strides, 2),
@@ -76,7 +79,9 @@ def _axes(node: OnnxNode, source: Activation, size: tuple[int, int] | None) -> l
     ):
         lowest = 0 if name == "pads" else 1
         if len(values) != count or not all(lowest <= v <= MAX_WINDOW for v in values):
-            raise Refused(f"{name} is {values}, must be {count} numbers of {lowest}..{MAX_WINDOW}")
+            raise Refused(
+                f"{name} is {values}, must be {count} numbers of {lowest}..{MAX_WINDOW}"
+            )
     axes = [
         _Axis(source.shape[2 + i], kernel[i], strides[i], dilations[i], pads[i], pads[2 + i])
         for i in range(2)
@@ -87,7 +92,9 @@ def _axes(node: OnnxNode, source: Activation, size: tuple[int, int] | None) -> l
     if auto_pad == "VALID":
         return [replace(axis, before=0, after=0) for axis in axes]
     if auto_pad != "NOTSET":
-        raise Refused(f"auto_pad is {auto_pad}, must be NOTSET, SAME_UPPER, SAME_LOWER or VALID")
+        raise Refused(
+            f"auto_pad is {auto_pad}, must be NOTSET, SAME_UPPER, SAME_LOWER or VALID"
+        )
     return axes
 
 
@@ -128,10 +135,10 @@ def read_conv(node: OnnxNode, builder: GraphBuilder) -> Activation:
     weights, bias = node.weights(1, "filter"), node.optional_weights(2, "bias")
     if weights.ndim != 4:
         raise Refused(
-            f"filter shape is {weights.shape}: only 2-D Conv is supported; a 1-D convolution is "
-            f"a 2-D one over an image of height 1"
+            f"filter shape is {weights.shape}: only 2-D Conv is supported; a 1-D convolution "
+            f"is a 2-D one over an image of height 1"
         )
-    source, groups = _image(node), node.int("group", 1)
+    source, groups = _image(node), node.integer("group", 1)
     channels = source.shape[1]
     if groups not in (1, channels):
         raise Refused(f"group is {groups}, must be 1 or the {channels} input channels")
@@ -147,36 +154,40 @@ def read_conv(node: OnnxNode, builder: GraphBuilder) -> Activation:
     else:
         op, tensor = DepthwiseConv2D(window), builder.ordered_view(source, NHWC)
         filter_data = weights[:, 0].transpose(1, 2, 0)
-    inputs = (tensor, builder.constant(f"{node.name}/filter", filter_data))
+    inputs = [tensor, builder.constant(f"{node.name}/filter", filter_data)]
     if bias is not None:
-        inputs = (*inputs, builder.constant(f"{node.name}/bias", bias))
-    return image_value(builder, builder.emit(op, inputs, node.name))
+        inputs.append(builder.constant(f"{node.name}/bias", bias))
+    return image_value(builder, builder.emit(op, tuple(inputs), node.name))
 
 
 def read_max_pool(node: OnnxNode, builder: GraphBuilder) -> Activation:
     """MaxPool; padding never wins."""
     source = _image(node)
     axes = _axes(node, source, None)
-    if node.int("ceil_mode", 0):
+    if node.integer("ceil_mode", 0):
         axes = [axis.ceil() for axis in axes]
     tensor = builder.ordered_view(source, NHWC)
     return image_value(builder, builder.emit(MaxPool2D(_window(axes)), (tensor,), node.name))
 
 
 def read_average_pool(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """AveragePool; padding that counts becomes a Pad before it, room of ceil_mode never counts."""
+    """AveragePool; padding that counts becomes a Pad before it, ceil_mode's never counts."""
     source = _image(node)
     axes = _axes(node, source, None)
     tensor = builder.ordered_view(source, NHWC)
-    ends = [axis.ceil() for axis in axes] if node.int("ceil_mode", 0) else axes
-    if node.int("count_include_pad", 0) and any(a.before or a.after for a in axes):
+    ends = [axis.ceil() for axis in axes] if node.integer("ceil_mode", 0) else axes
+    if node.integer("count_include_pad", 0) and any(a.before or a.after for a in axes):
         pads = ((0, 0), *((a.before, a.after) for a in axes), (0, 0))
         tensor = builder.emit(Pad(pads), (tensor,), f"{node.name}/pad")
         ends = [
-            replace(a, extent=a.extent + a.before + a.after, before=0, after=end.after - a.after)
+            replace(
+                a, extent=a.extent + a.before + a.after, before=0, after=end.after - a.after
+            )
             for a, end in zip(axes, ends, strict=True)
         ]
-    return image_value(builder, builder.emit(AveragePool2D(_window(ends)), (tensor,), node.name))
+    return image_value(
+        builder, builder.emit(AveragePool2D(_window(ends)), (tensor,), node.name)
+    )
 
 
 def read_global_average_pool(node: OnnxNode, builder: GraphBuilder) -> Activation:
