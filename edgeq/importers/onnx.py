@@ -193,7 +193,7 @@ class _Reader:
         self._forget(outputs)
 
     def _forget(self, outputs: list[str]) -> None:
-        """Outputs of an unread node: of the shape that the file tells, so that others are read."""
+        """Outputs of an unread node, of the shape that the file tells: the rest is read too."""
         for name in outputs:
             if not name or name in self.values:
                 continue
@@ -254,8 +254,13 @@ def layer_name(proto: onnx.NodeProto) -> str:
     """A readable name: the module's path, with the operator if that has no weights.
 
     torch writes the path into the node's name ("/features/features.0/Conv") or, in its newer
-    exporter, into the metadata "pkg.torch.onnx.name_scopes".
+    exporter, into the metadata "pkg.torch.onnx.name_scopes", where a BatchNormalization replaces
+    the convolution it is folded into; the filter keeps its name ("conv1.weight").
     """
+    if proto.op_type in ("Conv", "Gemm") and len(proto.input) > 1:
+        module, dot, last = str(proto.input[1]).rpartition(".")
+        if dot and last == "weight" and not module.startswith("onnx::"):
+            return module
     scopes = next(
         (p.value for p in proto.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), ""
     )
@@ -272,6 +277,7 @@ def layer_name(proto: onnx.NodeProto) -> str:
         if path and part.startswith(f"{path[-1]}."):
             path.pop()
         path.append(part)
-    if not path or proto.op_type not in WEIGHTED:
-        path.append(proto.op_type.lower())
+    operator = proto.op_type.lower()
+    if not path or (proto.op_type not in WEIGHTED and path[-1] != operator):
+        path.append(operator)
     return "/".join(path)
