@@ -1,0 +1,34 @@
+"""Numba twins of arith.py: int64 inside, so an overflow of int32 would not show here.
+
+passes/prove_accumulators.py proves that there is none before a graph may run.
+"""
+
+from __future__ import annotations
+
+from edgeq.jit import kernel
+
+
+@kernel
+def requantize(acc: int, multiplier: int, shift: int) -> int:
+    """Twin of arith.requantize."""
+    left = shift if shift > 0 else 0
+    right = -shift if shift < 0 else 0
+    high = ((acc << left) * multiplier + (1 << 30)) >> 31
+    remainder = high & ((1 << right) - 1)
+    threshold = (((1 << right) - 1) >> 1) + (1 if high < 0 else 0)
+    return (high >> right) + (1 if remainder > threshold else 0)
+
+
+@kernel
+def clamp(x: int, low: int, high: int) -> int:
+    """Twin of arith.clamp."""
+    return low if x < low else (high if x > high else x)
+
+
+@kernel
+def divide_rounding(numerator: int, denominator: int) -> int:
+    """Twin of arith.divide_rounding."""
+    half = denominator // 2
+    if numerator >= 0:
+        return (numerator + half) // denominator
+    return -((-numerator + half) // denominator)
