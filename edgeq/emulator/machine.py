@@ -151,15 +151,16 @@ class Machine:
 
     def add_uart(self, base: int, model: UartModel, nbytes: int) -> None:
         """Map the board's UART; its registers answer without Python in between."""
-        on_read, on_write = native.uart_callbacks(model.read, model.write)
+        on_read = native.uart_reader(model.read)
+        on_write = native.uart_writer(model.write)
         data = ctypes.c_void_p(self.record.ctypes.data)
         status = uclib.uc_mmio_map(
             self.uc._uch,
             base,
             nbytes,
-            ctypes.cast(on_read, ctypes.c_void_p),
+            ctypes.cast(on_read.address, ctypes.c_void_p),
             data,
-            ctypes.cast(on_write, ctypes.c_void_p),
+            ctypes.cast(on_write.address, ctypes.c_void_p),
             data,
         )
         if status != const.UC_ERR_OK:

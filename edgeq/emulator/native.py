@@ -12,14 +12,18 @@ would execute and count the rest of it twice.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import llvmlite.binding
 import numpy as np
 
-# The only import of Numba in this package.
-from numba import carray, cfunc, from_dtype, njit, types
+# The only import of Numba in this package: what jit.py does not offer, callbacks from C.
+from numba import carray, cfunc, from_dtype, types
+from numba.core import config as numba_config
 from numba.extending import intrinsic
+
+from edgeq.jit import cache_folder, kernel
 
 RING_NBYTES = 1 << 16
 MAX_REGIONS = 8
@@ -64,6 +68,27 @@ RULES_V6M = 1  # no CBZ, CBNZ, IT (DDI0419E, section A5.2)
 RULES_V7M = 2  # no DSP extension (DDI0403E, section A5.3)
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _callback(*arguments: Any, result: Any = types.void) -> Callable[[F], Any]:
+    """Compile a callback from C with these argument types; cached as jit.kernel does it."""
+
+    def compile_callback(function: F) -> Any:
+        previous = numba_config.CACHE_DIR
+        signature = result(*arguments)
+        try:
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            numba_config.CACHE_DIR = str(cache_folder())
+            return cfunc(signature, cache=True)(function)
+        except (OSError, RuntimeError):  # no writable folder: compile anew in each process
+            return cfunc(signature)(function)
+        finally:
+            numba_config.CACHE_DIR = previous
+
+    return compile_callback
+
+
 def _load_symbol() -> None:
     from unicorn.unicorn_py3.unicorn import uclib
 
@@ -85,13 +110,13 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.uint64), generate
 
 
-@njit(cache=True)
+@kernel
 def is_wide(halfword: int) -> bool:
     """Whether a Thumb instruction has a second halfword (DDI0403E, section A5.1)."""
     return halfword >= 0xE800
 
 
-@njit(cache=True)
+@kernel
 def lacks(rules: int, first: int, second: int) -> bool:
     """Whether the core lacks an instruction that Unicorn executes on it all the same."""
     if rules == RULES_V6M:
@@ -111,7 +136,7 @@ def lacks(rules: int, first: int, second: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel
 def _decode(m: Any, address: int, index: int, nbytes: int) -> int:
     """Instructions of a block; notes the first one that the core lacks."""
     code = carray(_pointer(m.code), 1 << 40, np.uint16)
@@ -129,7 +154,7 @@ def _decode(m: Any, address: int, index: int, nbytes: int) -> int:
     return count
 
 
-@cfunc(types.void(types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER), cache=True)
+@_callback(types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER)
 def on_block(uc: Any, address: Any, nbytes: Any, machine: Any) -> None:
     """UC_HOOK_BLOCK: count a block before it runs, or stop at it."""
     m = carray(machine, 1)[0]
@@ -157,7 +182,7 @@ def on_block(uc: Any, address: Any, nbytes: Any, machine: Any) -> None:
     m.instructions += known & 0xFFFF
 
 
-@njit(cache=True)
+@kernel
 def rx_ready(m: Any) -> bool:
     """Whether a received byte waits; an empty receiver read again and again is noted as idle."""
     if m.rx_taken != m.rx_put:
@@ -171,7 +196,7 @@ def rx_ready(m: Any) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel
 def rx_take(m: Any) -> int:
     """The next received byte, 0 if there is none."""
     if m.rx_taken == m.rx_put:
@@ -182,7 +207,7 @@ def rx_take(m: Any) -> int:
     return value
 
 
-@njit(cache=True)
+@kernel
 def tx_ready(m: Any) -> bool:
     """Whether the transmitter has room; if not, the host is given the time to take bytes."""
     if m.tx_put - m.tx_taken < RING_NBYTES:
@@ -191,7 +216,7 @@ def tx_ready(m: Any) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel
 def tx_put(m: Any, value: int) -> None:
     """Send a byte; lost, as on the wire, if there is no room."""
     m.polls = 0
@@ -201,29 +226,19 @@ def tx_put(m: Any, value: int) -> None:
         m.deadline = min(m.deadline, m.instructions + SEND_DELAY)
 
 
-@njit(cache=True)
+@kernel
 def not_modelled(m: Any, offset: int) -> None:
     """Note an access to a UART register that the model does not have."""
     if m.bad_offset < 0:
         m.bad_offset = offset
 
 
-def uart_callbacks(read: Any, write: Any) -> tuple[int, int]:
-    """Addresses of the two MMIO callbacks made of a UART's `read(m, offset) -> value` and
-    `write(m, offset, value)`, both compiled with `uart_function`.
-    """
-    on_read, on_write = _compile_uart(read, write)
-    return int(on_read.address), int(on_write.address)
+uart_function = kernel
 
 
-_compiled: dict[Any, tuple[Any, Any]] = {}
+def uart_reader(read: Any) -> Any:
+    """The MMIO callback made of a UART's compiled `read(m, offset) -> value`."""
 
-
-def _compile_uart(read: Any, write: Any) -> tuple[Any, Any]:
-    if read in _compiled:
-        return _compiled[read]
-
-    @cfunc(types.uint64(types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER))
     def on_read(uc: Any, offset: Any, nbytes: Any, machine: Any) -> Any:
         m = carray(machine, 1)[0]
         value = read(m, np.int64(offset))
@@ -231,17 +246,18 @@ def _compile_uart(read: Any, write: Any) -> tuple[Any, Any]:
             _uc_emu_stop(uc)
         return np.uint64(value)
 
-    @cfunc(
-        types.void(types.voidptr, types.uint64, types.uint32, types.uint64, _MACHINE_POINTER)
-    )
+    types_in = (types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER)
+    return _callback(*types_in, result=types.uint64)(on_read)
+
+
+def uart_writer(write: Any) -> Any:
+    """The MMIO callback made of a UART's compiled `write(m, offset, value)`."""
+
     def on_write(uc: Any, offset: Any, nbytes: Any, value: Any, machine: Any) -> None:
         m = carray(machine, 1)[0]
         write(m, np.int64(offset), np.int64(value))
         if m.bad_offset >= 0:
             _uc_emu_stop(uc)
 
-    _compiled[read] = (on_read, on_write)
-    return on_read, on_write
-
-
-uart_function = njit(cache=True)
+    types_in = (types.voidptr, types.uint64, types.uint32, types.uint64, _MACHINE_POINTER)
+    return _callback(*types_in)(on_write)
