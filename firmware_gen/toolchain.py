@@ -1,8 +1,8 @@
 """Find a compiler, build firmware with it, and read sizes and symbols back from the ELF.
 
-Two compilers: "gcc" is arm-none-eabi-gcc on PATH, "zig" the clang of the ziglang wheel (compiler,
-LLD and the run-time library of every core, no system package). Both build with the same warnings,
-all of them errors, and against no C library.
+Two compilers: "gcc" is arm-none-eabi-gcc on PATH, "zig" the clang of the ziglang wheel
+(compiler, LLD and the run-time library of every core, no system package). Both build with the
+same warnings, all of them errors, and against no C library.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def compile_and_link(
     optimize: str = "-O2",
     progress: Progress | None = None,
 ) -> BuildResult:
-    """Build firmware: compile each source, two at a time, link, audit the image, read its sizes.
+    """Build firmware: compile the sources, two at a time, link, audit the image, read sizes.
 
     `progress` is told what is going on, one line at a time.
 
@@ -233,7 +233,7 @@ def _link_error(board: Board, tool: Compiler, text: str) -> BoardError | ToolErr
                 if "overflowed by" in line and memory.kind in line:
                     over = line.rsplit("overflowed by", 1)[1].split()[0]
                     return BoardError(
-                        f"{board.name}: the image does not fit: {memory.kind} '{memory.name}' has "
-                        f"{memory.nbytes} bytes, {memory.nbytes + int(over)} are needed"
+                        f"{board.name}: the image does not fit: {memory.kind} "
+                        f"'{memory.name}' has {memory.nbytes} bytes, {memory.nbytes + int(over)} are needed"
                     )
     return ToolError(f"{board.name}: {tool.name} cannot link:\n{text}")
