@@ -221,15 +221,15 @@ class Machine:
             )
         self.start_at(sp, pc)
 
-    def start_at(self, sp: int, pc: int) -> None:
-        """Registers as after reset but for stack pointer and PC."""
+    def start_at(self, sp: int, pc: int, lr: int = 0xFFFFFFFF) -> None:
+        """Registers as after reset but for these."""
         for register in range(arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R12 + 1):
             self.uc.reg_write(register, 0)
         for register in (arm.UC_ARM_REG_PRIMASK, arm.UC_ARM_REG_CONTROL):
             self.uc.reg_write(register, 0)
         self.uc.reg_write(arm.UC_ARM_REG_XPSR, 1 << 24)
         self.uc.reg_write(arm.UC_ARM_REG_SP, sp & ~3)
-        self.uc.reg_write(arm.UC_ARM_REG_LR, 0xFFFFFFFF)
+        self.uc.reg_write(arm.UC_ARM_REG_LR, lr)
         self.uc.reg_write(arm.UC_ARM_REG_PC, pc | 1)
         self.record["registers"] = 0
 

@@ -18,8 +18,10 @@ from unicorn import arm_const as arm
 from unicorn import unicorn_const as const
 
 from edgeq.board import Board
-from edgeq.emulator import chips, exceptions, native
+from edgeq.emulator import exceptions, native
 from edgeq.emulator.base import Emulator
+from edgeq.emulator.chips import Context
+from edgeq.emulator.chips.table import chip_of
 from edgeq.emulator.endpoint import CHUNK_NBYTES, open_endpoint
 from edgeq.emulator.image import read_image
 from edgeq.emulator.machine import Machine
@@ -65,7 +67,9 @@ class VirtualBoard(Emulator):
         self._skipped = 0  # ticks slept through
         self._sleeps = (-1, 0)  # address of the last WFI, and how often it slept for nothing
         self._system = SystemControl(board.core, self._now, self._look_again)
-        self._chip = chips.chip_of(board, self._now, self._look_again, self._system.pending.add)
+        context = Context(board, self._now, self._look_again, self._system.pending.add)
+        self._chip = chip_of(context)
+        self._uart_used = False
         self._map()
         self._reset()
         self._endpoint = open_endpoint(tcp=tcp)
@@ -185,6 +189,11 @@ class VirtualBoard(Emulator):
                 f"{self._board.name}: at PC {self._image.describe(address)}: an instruction "
                 f"that {self._board.core} does not have; build for this core"
             )
+        if not self._uart_used and (record["tx_put"][0] or record["idle"][0]):
+            self._uart_used = True
+            fault = self._chip.uart_fault()
+            if fault is not None:
+                raise self._fault(fault)
         if self._system.reset_wanted:
             self._restart()
         elif failed is not None or machine.interrupt is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Context:
     """What a chip's peripherals may use of the board that they are on."""
 
+    board: Board
     now: Callable[[], int]  # core ticks
     changed: Callable[[], None]  # call when an interrupt may be due at another time than before
     set_pending: Callable[[int], None]  # make the exception of that number pending
@@ -26,25 +27,12 @@ class Context:
 class Chip:
     """The modelled peripherals of a microcontroller besides core and UART.
 
-    `boot` does what the chip's ROM does between reset and the firmware.
+    `boot` does what the chip's ROM does between reset and the firmware. `uart_fault` says
+    what the firmware has left undone before it uses the board's UART, None if nothing.
     """
 
     peripherals: tuple[Peripheral, ...] = ()
     timers: tuple[Timer, ...] = ()
     uart_nbytes: int = 0  # address space of a UART if more than the kind's own
     boot: Callable[[Machine, int], None] | None = None
-
-
-def chip_of(
-    board: Board,
-    now: Callable[[], int],
-    changed: Callable[[], None],
-    set_pending: Callable[[int], None],
-) -> Chip:
-    """The chip of a board: the entry of CHIPS that begins as `board.mcu` does, or only the core."""
-    from edgeq.emulator.chips import table
-
-    for prefix, build in table.CHIPS.items():
-        if board.mcu.upper().startswith(prefix):
-            return build(Context(now, changed, set_pending))
-    return Chip()
+    uart_fault: Callable[[], str | None] = lambda: None

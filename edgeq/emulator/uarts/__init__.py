@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgeq.emulator.uarts import cmsdk, nrf_uart, pl011, stm32_usart_v1, stm32_usart_v2
+from edgeq.emulator.uarts import cmsdk, nrf, pl011, stm32_v1, stm32_v2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class UartModel:
 
 KINDS = {
     "cmsdk": UartModel(cmsdk.read, cmsdk.write, 0x1000),
-    "stm32_usart_v1": UartModel(stm32_usart_v1.read, stm32_usart_v1.write, 0x400),
-    "stm32_usart_v2": UartModel(stm32_usart_v2.read, stm32_usart_v2.write, 0x400),
+    "stm32_v1": UartModel(stm32_v1.read, stm32_v1.write, 0x400),
+    "stm32_v2": UartModel(stm32_v2.read, stm32_v2.write, 0x400),
     "pl011": UartModel(pl011.read, pl011.write, 0x1000),
-    "nrf_uart": UartModel(nrf_uart.read, nrf_uart.write, 0x1000),
+    "nrf": UartModel(nrf.read, nrf.write, 0x1000),
 }

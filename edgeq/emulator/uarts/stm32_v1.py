@@ -1,4 +1,4 @@
-"""UART kind "stm32_usart_v1": USART of the STM32F4 (ST RM0090 and RM0390, USART registers)."""
+"""UART kind "stm32_v1": USART of the STM32F4 (ST RM0090 and RM0390, USART registers)."""
 
 from __future__ import annotations
 

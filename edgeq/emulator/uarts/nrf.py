@@ -1,4 +1,4 @@
-"""UART kind "nrf_uart": UART without DMA of the nRF51 and nRF52 (nRF51 Series Reference Manual
+"""UART kind "nrf": UART without DMA of the nRF51 and nRF52 (nRF51 Series Reference Manual
 v3.0, chapter 29; nRF52840 Product Specification v1.1, section 6.33).
 """
 

@@ -1,4 +1,4 @@
-"""UART kind "stm32_usart_v2": USART and LPUART of the STM32L4, H7 and G0 (ST RM0432, RM0433 and
+"""UART kind "stm32_v2": USART and LPUART of the STM32L4, H7 and G0 (ST RM0432, RM0433 and
 RM0444, USART registers).
 """
 
