@@ -49,7 +49,10 @@ MACHINE = np.dtype(
         ("tx_put", "i8"),
         ("tx_taken", "i8"),
         ("counts", "u8"),  # address of an int64 array: executions of the block that starts here
-        ("lengths", "u8"),  # address of an int32 array: nbytes << 16 | instructions of that block
+        (
+            "lengths",
+            "u8",
+        ),  # address of an int32 array: nbytes << 16 | instructions of that block
         ("code", "u8"),  # address of the halfwords of all regions, one after the other
         ("regions", "i8"),
         ("region_start", "i8", (MAX_REGIONS,)),
