@@ -1,4 +1,7 @@
-"""DEPTHWISE_CONV_2D in C: accumulators of a pixel in scratch. Twin of edgeq/ops/depthwise_conv_2d.py."""
+"""DEPTHWISE_CONV_2D in C: accumulators of a pixel in scratch.
+
+Twin of edgeq/ops/depthwise_conv_2d.py.
+"""
 
 from __future__ import annotations
 

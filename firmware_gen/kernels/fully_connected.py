@@ -1,4 +1,7 @@
-"""FULLY_CONNECTED in C: the zero point folded into the bias. Twin of edgeq/ops/fully_connected.py."""
+"""FULLY_CONNECTED in C: the zero point folded into the bias.
+
+Twin of edgeq/ops/fully_connected.py.
+"""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def image_of(tensor: Tensor) -> dict[str, Value]:
 
 
 def folded_bias(op: Any, bias: Array, rows: Array) -> Array:
-    """bias - z1 * sum(filter) of each channel; rows: (O, taps), the filter by channel.
+    """Bias - z1 * sum(filter) of each channel; rows: (O, taps), the filter by channel.
 
     sum((q1 - z1) * q2) = sum(q1 * q2) - z1 * sum(q2): the kernels add only the first.
 

@@ -1,4 +1,7 @@
-"""RESHAPE has no C: the plan puts the output where the input is. Twin of edgeq/ops/reshape.py."""
+"""RESHAPE has no C: the plan puts the output where the input is.
+
+Twin of edgeq/ops/reshape.py.
+"""
 
 from __future__ import annotations
 
