@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How the core reaches its clock; `kind` names the C driver, "reset" keeps the reset clock."""
+    """How the core gets its clock; `kind` names the C driver, "reset" keeps the reset clock."""
 
     kind: str
     core_hz: int
@@ -105,7 +105,7 @@ class Board:
 
 
 def boards_folder() -> Path:
-    """The folder of the board files: inside the installed package, or in the source checkout."""
+    """The folder of the board files: in the installed package, or in the source checkout."""
     installed = Path(__file__).parent / "_boards"
     return installed if installed.is_dir() else Path(__file__).parent.parent / "boards"
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
-from edgeq.jit import kernel
+from edgeq.jit import kernel, run_each
 from edgeq.ops.op import FloatOp, IntegerOp, require_same_quant
 
 
@@ -82,12 +82,7 @@ class QuantizedConcatenation(IntegerOp):
             block = x.reshape(outer, -1)
             copies.append(partial(copy_block_kernel, block, start, out))
             start += block.shape[1]
-
-        def run() -> None:
-            for copy in copies:
-                copy()
-
-        return run
+        return partial(run_each, copies)
 
 
 @kernel

@@ -77,7 +77,7 @@ class Window:
         )
 
     def taps(self, out_y: int, out_x: int, shape: Shape) -> list[tuple[int, int, int, int]]:
-        """(filter_y, filter_x, in_y, in_x) of the taps inside the image, for one output pixel."""
+        """(filter_y, filter_x, in_y, in_x) of the taps of one output pixel inside the image."""
         _, height, width, _ = shape
         inside = []
         for filter_y in range(self.filter_h):

@@ -1,0 +1,1 @@
+"""Passes: Graph -> Graph, each in its own file; a verified graph before and after."""
