@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeq.ops.add import QuantizedAdd, broadcast_strides, padded_shape
-from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, no_scratch, parameters_of
+from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, all_parameters, no_scratch
 
 
 def emit(op: QuantizedAdd, layer: Layer) -> LayerCode:
@@ -15,7 +15,7 @@ def emit(op: QuantizedAdd, layer: Layer) -> LayerCode:
     return LayerCode(
         struct="edgeq_add",
         parameters={
-            **parameters_of(op, *op.__dataclass_fields__),
+            **all_parameters(op),
             "output_shape": padded_shape(output),
             "input1_strides": broadcast_strides(shapes[0], output),
             "input2_strides": broadcast_strides(shapes[1], output),

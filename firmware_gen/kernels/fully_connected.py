@@ -21,11 +21,7 @@ from firmware_gen.kernels.kernel import (
 
 
 def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
-    """Filter OI as it is.
-
-    Raises:
-        GraphError: an accumulator could leave int32.
-    """
+    """Filter OI as it is."""
     weights, bias = layer.inputs[1].data, layer.inputs[2].data
     assert weights is not None
     assert bias is not None

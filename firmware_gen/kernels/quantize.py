@@ -14,7 +14,7 @@ from firmware_gen.kernels.kernel import (
     Layer,
     LayerCode,
     no_scratch,
-    parameters_of,
+    all_parameters,
 )
 
 
@@ -39,7 +39,7 @@ def emit_integer(op: Requantize, layer: Layer) -> LayerCode:
     return LayerCode(
         struct="edgeq_quantize_integer",
         parameters={
-            **parameters_of(op, *op.__dataclass_fields__),
+            **all_parameters(op),
             "count": math.prod(layer.inputs[0].shape),
         },
         calls=(

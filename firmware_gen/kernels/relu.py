@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edgeq.ops.relu import QuantizedRelu
-from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, no_scratch, parameters_of
+from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, all_parameters, no_scratch
 
 
 def emit(op: QuantizedRelu, layer: Layer) -> LayerCode:
@@ -13,7 +13,7 @@ def emit(op: QuantizedRelu, layer: Layer) -> LayerCode:
     return LayerCode(
         struct="edgeq_relu",
         parameters={
-            **parameters_of(op, *op.__dataclass_fields__),
+            **all_parameters(op),
             "count": math.prod(layer.inputs[0].shape),
         },
         calls=(f"edgeq_relu(&op, {layer.read(0)}, {layer.write()});",),
