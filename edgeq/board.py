@@ -1,8 +1,8 @@
 """Board: one file of boards/ read and checked; an unknown or missing key is an error.
 
 A board is data only. Sizes are bytes, addresses and origins are absolute, clocks are hertz.
-`settings` of a clock, UART or tick counter are integers for the C driver that its `kind` names; the drivers
-and the settings each wants are listed in firmware_gen/runtime/drivers.py.
+`settings` of a clock, UART or tick counter are integers for the C driver that its `kind` names;
+the drivers and the settings each wants are listed in firmware_gen/runtime/drivers.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How the core gets its clock; `kind` names the C driver, "reset" keeps the reset clock."""
+    """How the core reaches its clock; `kind` names the C driver, "reset" changes nothing."""
 
     kind: str
     core_hz: int
@@ -60,7 +60,7 @@ class Uart:
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """What counts core clock ticks; `kind` names the C driver, "systick" is the core's timer."""
+    """What counts core clock ticks; `kind` names the C driver, "systick" the core's own."""
 
     kind: str = "systick"
     settings: Mapping[str, int] = field(default_factory=dict)

@@ -15,12 +15,13 @@ WIDTH = 96
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # C11 6.4.1, with C23's additions, so that a generated name survives a newer compiler.
-_KEYWORDS = frozenset(
-    "alignas alignof auto bool break case char const constexpr continue default do double else "
-    "enum extern false float for goto if inline int long main nullptr register restrict return "
-    "short signed sizeof static static_assert struct switch thread_local true typedef typeof "
-    "typeof_unqual union unsigned void volatile while".split()
-)
+_KEYWORD_LIST = """
+    alignas alignof auto bool break case char const constexpr continue default do double else
+    enum extern false float for goto if inline int long main nullptr register restrict return
+    short signed sizeof static static_assert struct switch thread_local true typedef typeof
+    typeof_unqual union unsigned void volatile while
+"""
+_KEYWORDS = frozenset(_KEYWORD_LIST.split())
 
 
 def identifier(text: str, prefix: str = "") -> str:
@@ -38,7 +39,7 @@ def is_identifier(name: str) -> bool:
 
 
 def comment(text: str, indent: int = 0) -> str:
-    """`text` as one C comment, wrapped; text that would end or nest the comment is broken up."""
+    """`text` as one C comment, wrapped; a comment sign within it is broken up."""
     safe = text.replace("*/", "* /").replace("/*", "/ *")
     pad = " " * indent
     lines: list[str] = []
@@ -141,7 +142,7 @@ def c_struct(
     storage: str = "static const",
     note: str = "",
 ) -> str:
-    """An object of a structure type; each member is a designated initializer of a C expression."""
+    """An object of a structure type; each member is set by name to a C expression."""
     body = "".join(f"    .{member} = {value},\n" for member, value in members.items())
     head = f"{storage} {ctype} {name} = {{".lstrip()
     return (comment(note) if note else "") + f"{head}\n{body}}};\n"

@@ -1,7 +1,7 @@
 """What the firmware and the compilers must know of each Cortex-M core.
 
-Sources: the cores' technical reference manuals, and the Armv6-M, Armv7-M and Armv8-M Architecture
-Reference Manuals (Arm DDI0419E, DDI0403E, DDI0553B).
+Sources: the cores' technical reference manuals, and the Armv6-M, Armv7-M and Armv8-M
+Architecture Reference Manuals (Arm DDI0419E, DDI0403E, DDI0553B).
 """
 
 from __future__ import annotations
@@ -53,7 +53,13 @@ CORES = MappingProxyType(
         "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True),
         "cortex-m33": Core(_gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False),
         "cortex-m55": Core(
-            _gcc("cortex-m55", "hard"), _HARD, "cortex_m55", True, True, True, True
+            _gcc("cortex-m55", "hard"),
+            _HARD,
+            "cortex_m55+mve_fp+fp_armv8d16+fullfp16",
+            True,
+            True,
+            True,
+            True,
         ),
     }
 )

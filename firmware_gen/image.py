@@ -1,4 +1,4 @@
-"""Reads a linked image: what it takes of the memories, its symbols, and what it must not hold."""
+"""Reads a linked image: what memory it takes, its symbols, and what it must not hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from elftools.elf.sections import SymbolTableSection
 from edgeq.errors import ToolError
 
 _HEAP = ("malloc", "calloc", "realloc", "free", "sbrk", "_sbrk", "_malloc_r", "_free_r")
-# Soft-float helpers: Arm IHI0043E, Run-time ABI, section 4.1.2 (tables 2 to 8), and the names of
-# libgcc (GCC internals, section 4.2) for types sf, df, tf, hf and complex.
+# Soft-float helpers: Arm IHI0043E, Run-time ABI, section 4.1.2 (tables 2 to 8), and the names
+# of libgcc (GCC internals, section 4.2) for types sf, df, tf, hf and complex.
 _SOFT_FLOAT = re.compile(
     r"__aeabi_c?[dfh](?!iv)\w*"  # __aeabi_dadd, fmul, cdcmple, h2f, d2iz ...
     r"|__aeabi_(?:u?[il])2[dfh]\w*"  # __aeabi_i2d, ul2f ...
@@ -75,6 +75,23 @@ def memory_use(elf: Path) -> MemoryUse:
             if stored:
                 flash += nbytes
     return MemoryUse(flash, ram, stack, MappingProxyType(sections))
+
+
+def load_segments(elf: Path) -> list[tuple[int, bytes]]:
+    """What a programmer writes into flash: (address, bytes), by address.
+
+    Raises:
+        ToolError: not a readable ELF file, or nothing to load.
+    """
+    with _opened(elf) as image:
+        segments = [
+            (int(segment["p_paddr"]), bytes(segment.data()))
+            for segment in image.iter_segments()
+            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"] > 0
+        ]
+    if not segments:
+        raise ToolError(f"{elf}: holds nothing to load")
+    return sorted(segments)
 
 
 def read_symbols(elf: Path) -> list[Symbol]:

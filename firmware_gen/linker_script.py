@@ -78,8 +78,8 @@ def linker_script(board: Board, stack_nbytes: int = STACK_NBYTES) -> str:
     """The text of the linker script.
 
     Raises:
-        BoardError: the stack is not a multiple of 8 bytes (Arm IHI0042F, AAPCS, section 6.2.1.2)
-            or not smaller than the ram.
+        BoardError: the stack is not a multiple of 8 bytes (Arm IHI0042F, AAPCS, section
+            6.2.1.2) or not smaller than the ram.
     """
     if stack_nbytes <= 0 or stack_nbytes % 8:
         raise BoardError(

@@ -1,14 +1,15 @@
 """Find a compiler, build firmware with it, and read sizes and symbols back from the ELF.
 
-Two compilers: "gcc" is arm-none-eabi-gcc on PATH, "zig" the clang of the ziglang wheel (compiler,
-LLD and the run-time library of every core, no system package). Both build with the same warnings,
-all of them errors, and against no C library.
+Two compilers: "gcc" is arm-none-eabi-gcc on PATH, "zig" the clang of the ziglang wheel
+(compiler, LLD and the run-time library of every core, no system package). Both build with the
+same warnings, all of them errors, and against no C library.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def link_flags(board: Board, compiler: CompilerName, linker_script: str) -> list
     The compilers' own libraries stay: they hold 64-bit arithmetic, and on the M0 division.
     """
     core = core_of(board)
-    common = ["-T", linker_script, "-Wl,--gc-sections"]
+    common = ["-T", linker_script, "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler"]
     if compiler == "gcc":
         return [*core.gcc_flags, "-nostdlib", *common, "-Wl,--fatal-warnings"]
     return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", *common]
@@ -118,7 +119,7 @@ def compile_and_link(
     optimize: str = "-O2",
     progress: Progress | None = None,
 ) -> BuildResult:
-    """Build firmware: compile each source, two at a time, link, audit the image, read its sizes.
+    """Build firmware: compile the sources, two at a time, link, audit the image, read sizes.
 
     `progress` is told what is going on, one line at a time.
 
@@ -227,13 +228,12 @@ def _output(command: Sequence[str]) -> str:
 
 
 def _link_error(board: Board, tool: Compiler, text: str) -> BoardError | ToolError:
-    if "overflowed by" in text:
-        for memory in (board.flash, board.ram):
-            for line in text.splitlines():
-                if "overflowed by" in line and memory.kind in line:
-                    over = line.rsplit("overflowed by", 1)[1].split()[0]
-                    return BoardError(
-                        f"{board.name}: the image does not fit: {memory.kind} '{memory.name}' has "
-                        f"{memory.nbytes} bytes, {memory.nbytes + int(over)} are needed"
-                    )
+    # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "... region 'ram': overflowed by 8 bytes".
+    for memory in (board.flash, board.ram):
+        over = [int(n) for n in re.findall(rf"'?{memory.kind}'?:? overflowed by (\d+)", text)]
+        if over:
+            return BoardError(
+                f"{board.name}: the image does not fit: {memory.kind} '{memory.name}' has "
+                f"{memory.nbytes} bytes, {memory.nbytes + max(over)} are needed"
+            )
     return ToolError(f"{board.name}: {tool.name} cannot link:\n{text}")

@@ -1,7 +1,7 @@
 """The drivers of the device side: which C files a board's kinds stand for, and what they need.
 
-One entry a kind; a new UART kind is one C file and one line here. Settings come from the board's
-file and reach C as macros of edgeq_board.h: EDGEQ_UART_<NAME>, EDGEQ_CLOCK_<NAME>,
+One entry a kind; a new UART kind is one C file and one line here. Settings come from the
+board's file and reach C as macros of edgeq_board.h: EDGEQ_UART_<NAME>, EDGEQ_CLOCK_<NAME>,
 EDGEQ_TICKS_<NAME>.
 """
 
@@ -47,24 +47,45 @@ _STM32_PINS = (
 CLOCKS = MappingProxyType(
     {
         "reset": Driver(("clock_reset.c",)),
+        "lm3s6965": Driver(("clock_lm3s6965.c",)),
+        "nrf51": Driver(("clock_nrf51.c",)),
+        "nrf52": Driver(("clock_nrf52.c",)),
+        "rp2040": Driver(("clock_rp2040.c", "boot2_rp2040.c")),
+        "stm32f4": Driver(
+            ("clock_stm32f4.c",),
+            settings=("hse_hz", "pll_input_hz"),
+            optional={"hse_bypass": 0, "overdrive": 0},
+        ),
+        "stm32g0": Driver(("clock_stm32g0.c",)),
+        "stm32h7": Driver(
+            ("clock_stm32h7.c",), settings=("hse_hz",), optional={"hse_bypass": 0}
+        ),
+        "stm32l4": Driver(("clock_stm32l4.c",)),
     }
 )
 
 UARTS = MappingProxyType(
     {
         "cmsdk": Driver(("uart_cmsdk.c",)),
+        "nrf": Driver(("uart_nrf.c",), settings=("tx_pin", "rx_pin")),
+        "pl011": Driver(("uart_pl011.c",)),
+        "stm32_v1": Driver(("uart_stm32_v1.c",), settings=_STM32_PINS),
+        "stm32_v2": Driver(
+            ("uart_stm32_v2.c",), settings=_STM32_PINS, optional={"divider_scale": 1}
+        ),
     }
 )
 
 TICKS = MappingProxyType(
     {
         "systick": Driver(("ticks_systick.c",)),
+        "nrf_timer": Driver(("ticks_nrf_timer.c",), settings=("base", "irq")),
     }
 )
 
 # What every firmware has besides its drivers.
 COMMON = ("startup.c", "platform.c", "mem.c")
-HEADERS = ("edgeq_platform.h", "edgeq_drivers.h")
+HEADERS = ("edgeq_platform.h", "edgeq_drivers.h", "stm32_pins.h")
 
 
 def runtime_folder() -> Path:

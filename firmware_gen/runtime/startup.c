@@ -24,6 +24,18 @@ extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 #define STACK_GUARD_WORDS 8u
 #define STACK_GUARD_VALUE 0x57ac6a4du
 
+/* Caches: DDI0403E sections B3.2.8 (CCR) and B4.8 (the others). */
+#define CCR               0xe000ed14u
+#define CLIDR             0xe000ed78u
+#define CCSIDR            0xe000ed80u
+#define CSSELR            0xe000ed84u
+#define ICIALLU           0xe000ef50u
+#define DCISW             0xe000ef60u
+#define CCR_DATA          (1u << 16)
+#define CCR_INSTRUCTION   (1u << 17)
+#define CLIDR_INSTRUCTION (1u << 0)
+#define CLIDR_DATA        (1u << 1)
+
 int main(void);
 void Reset_Handler(void);
 void NMI_Handler(void);
@@ -104,6 +116,33 @@ void Reset_Handler(void) {
     edgeq_start();
 }
 
+#if EDGEQ_CORE_HAS_CACHES
+/* Invalidates and enables what caches there are. DCISW of the M7 (DDI0489F section 5.4) and the
+ * M55: lines of 32 bytes, so the set starts at bit 5; four ways, so the way is bits 31:30. */
+static void edgeq_enable_caches(void) {
+    const uint32_t present = EDGEQ_REG32(CLIDR);
+    uint32_t enable = 0u;
+    if ((present & CLIDR_INSTRUCTION) != 0u) {
+        EDGEQ_REG32(ICIALLU) = 0u;
+        enable |= CCR_INSTRUCTION;
+    }
+    if ((present & CLIDR_DATA) != 0u) {
+        EDGEQ_REG32(CSSELR) = 0u; /* the data cache of level 1 */
+        __asm__ volatile("dsb" ::: "memory");
+        const uint32_t last_set = (EDGEQ_REG32(CCSIDR) >> 13) & 0x7fffu;
+        for (uint32_t set = 0; set <= last_set; ++set) {
+            for (uint32_t way = 0; way < 4u; ++way) {
+                EDGEQ_REG32(DCISW) = (set << 5) | (way << 30);
+            }
+        }
+        enable |= CCR_DATA;
+    }
+    __asm__ volatile("dsb\n isb" ::: "memory");
+    EDGEQ_REG32(CCR) = EDGEQ_REG32(CCR) | enable;
+    __asm__ volatile("dsb\n isb" ::: "memory");
+}
+#endif
+
 __attribute__((noinline)) void edgeq_start(void) {
     for (uint32_t i = 0; i < STACK_GUARD_WORDS; ++i) {
         edgeq_stack_guard[i] = STACK_GUARD_VALUE;
@@ -116,6 +155,9 @@ __attribute__((noinline)) void edgeq_start(void) {
 #if EDGEQ_CORE_HAS_VTOR
     EDGEQ_REG32(VTOR) = (uint32_t)(uintptr_t)&edgeq_vectors;
     __asm__ volatile("dsb\n isb" ::: "memory");
+#endif
+#if EDGEQ_CORE_HAS_CACHES
+    edgeq_enable_caches();
 #endif
     const uint32_t *from = edgeq_data_load;
     for (uint32_t *to = edgeq_data_start; to < edgeq_data_end; ++to) {
@@ -188,10 +230,16 @@ __attribute__((used)) void edgeq_fault_frame(const uint32_t *frame) {
     edgeq_fault(text);
 }
 
-/* The main stack pointer at entry is the address of the stacked registers. */
+#if EDGEQ_CORE_HAS_MSPLIM
+#define LIFT_STACK_LIMIT "movs r1, #0\n msr msplim, r1\n"
+#else
+#define LIFT_STACK_LIMIT ""
+#endif
+
+/* The main stack pointer at entry is the address of the stacked registers. After a stack
+ * overflow the report needs what lies below the stack; the program does not go on. */
 __attribute__((naked)) void HardFault_Handler(void) {
-    __asm__ volatile("mrs r0, msp\n"
-                     "ldr r1, =edgeq_fault_frame\n"
+    __asm__ volatile("mrs r0, msp\n" LIFT_STACK_LIMIT "ldr r1, =edgeq_fault_frame\n"
                      "bx r1\n"
                      ".ltorg\n");
 }
