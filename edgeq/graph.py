@@ -23,7 +23,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class QuantParams:
-    """The affine map  real = scale * (quantized - zero_point)  of a tensor: Jacob 2018, eq. 1."""
+    """The affine map  real = scale * (quantized - zero_point)  of one tensor: Jacob, eq. 1."""
 
     scale: tuple[float, ...]  # > 0; one entry, or one per index along `axis`; float32 values
     zero_point: int = 0  # stands for exactly 0.0; 0 if `axis` is set

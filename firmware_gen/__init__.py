@@ -1,0 +1,1 @@
+"""firmware_gen: C firmware from an integer graph."""

@@ -90,7 +90,8 @@ class _File:
         return length
 
     def graph(self) -> Graph:
-        names = self._names()
+        self._bounded(self.subgraph.TensorsLength())
+        names = tensor_names(self.subgraph)
         tensors = [self._tensor(i, names[i]) for i in range(len(names))]
         inputs = [tensors[i].name for i in self._indices(self.subgraph.InputsAsNumpy())]
         outputs = [tensors[i].name for i in self._indices(self.subgraph.OutputsAsNumpy())]
@@ -114,19 +115,6 @@ class _File:
 
     def _indices(self, array: Any) -> list[int]:
         return [int(i) for i in array] if not isinstance(array, int) else []
-
-    def _names(self) -> list[str]:
-        names: list[str] = []
-        seen: set[str] = set()
-        for index in range(self._bounded(self.subgraph.TensorsLength())):
-            raw = self.subgraph.Tensors(index).Name()
-            # A fused layer's name lists all its parts; the first tells enough.
-            name = (raw or b"").decode("utf-8", "replace").split(";")[0] or f"tensor_{index}"
-            if name in seen:
-                name = f"{name}_{index}"
-            seen.add(name)
-            names.append(name)
-        return names
 
     def _tensor(self, index: int, name: str) -> Tensor:
         raw = self.subgraph.Tensors(index)
@@ -204,3 +192,20 @@ class _File:
         except GraphError as error:
             self.problems.append(f"{where}: {error}")
             return []
+
+
+def tensor_names(subgraph: Any) -> list[str]:
+    """The names that read_tflite gives to the tensors of a subgraph, by index: unique.
+
+    A fused layer's name in the file lists all its parts; the first tells enough.
+    """
+    names: list[str] = []
+    seen: set[str] = set()
+    for index in range(subgraph.TensorsLength()):
+        raw = subgraph.Tensors(index).Name()
+        name = (raw or b"").decode("utf-8", "replace").split(";")[0] or f"tensor_{index}"
+        if name in seen:
+            name = f"{name}_{index}"
+        seen.add(name)
+        names.append(name)
+    return names

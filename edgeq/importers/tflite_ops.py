@@ -6,6 +6,7 @@ so the rule for a multiplier stands in one place for imported and for quantized 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -228,7 +229,7 @@ def read_fully_connected(operands: Operands, context: Context) -> list[Node]:
     if len(weights.shape) != 2:
         raise GraphError(f"filter shape is {weights.shape}, must be (outputs, inputs)")
     nodes: list[Node] = []
-    if source.shape[-1] != weights.shape[1] or len(source.shape) != len(output.shape):
+    if source.shape[-1] != weights.shape[1] and math.prod(source.shape) == weights.shape[1]:
         flat = replace(source, name=f"{output.name}/flatten", shape=(1, weights.shape[1]))
         nodes = _node(Reshape(flat.shape), [source], flat)
         source = context.put(flat)

@@ -26,7 +26,7 @@ def check_product(
     channels = shapes[1][channel_axis] if shapes[1] else 0
     if len(multiplier) not in (1, channels) or len(shift) != len(multiplier):
         raise GraphError(
-            f"{op}: {len(multiplier)} multipliers and {len(shift)} shifts for {channels} channels"
+            f"{op}: {len(multiplier)} multipliers, {len(shift)} shifts for {channels} channels"
         )
 
 
