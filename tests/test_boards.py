@@ -34,7 +34,9 @@ def built(tmp_path_factory: pytest.TempPathFactory):
             shutil.copy(ECHO, folder / "main.c")
             board = load_board(name)
             write_project(board, folder, ["main.c"])
-            results[name, compiler] = build_project(board, folder, ["main.c"], compiler=compiler)
+            results[name, compiler] = build_project(
+                board, folder, ["main.c"], compiler=compiler
+            )
         return results[name, compiler]
 
     return build
