@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from edgeq.cli import firmware, model
+from edgeq.cli import demo, firmware, model
 from edgeq.errors import EdgeqError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("inspect")(model.inspect_command)
 app.command("quantize")(model.quantize_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
+app.command("demo")(demo.demo_command)
 app.command("boards")(firmware.boards_command)
 app.command("generate")(firmware.generate_command)
 app.command("build")(firmware.build_command)

@@ -49,6 +49,11 @@ if TYPE_CHECKING:
 PortOption = Annotated[
     str, typer.Option("--port", "-p", help="Serial port, or socket://HOST:PORT.")
 ]
+# What a tick of an emulated board is worth.
+_PROVENANCE = {
+    EmulatorKind.virtual: "emulated: one tick is one executed instruction",
+    EmulatorKind.qemu: "emulated: QEMU's clock, which says nothing about speed",
+}
 BaudOption = Annotated[int, typer.Option(help="Baud rate of the serial port.")]
 FolderOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
 SamplesOption = Annotated[
@@ -295,6 +300,8 @@ def verify_command(
     """Send inputs to a board and compare every byte of its outputs with the interpreter."""
     graph = quantized_model(model)
     x = to_input(graph, read_array(data)[:count], input_scale)
+    if port is not None and board:
+        raise DataError("verify takes --board (to emulate it) or --port, not both")
     if port is None and not board:
         raise DataError("verify needs --board (to emulate it) or --port (of a real board)")
     with ExitStack() as stack:
@@ -314,7 +321,16 @@ def verify_command(
         "ticks_mean": sum(found.ticks) / len(found.ticks),
         "ticks_hz": found.ticks_hz,
     }
-    show(json, record, picture.verification_picture(found, where))
+    provenance = "measured by the board"
+    if board:
+        provenance = _PROVENANCE[emulator]
+    record["provenance"] = provenance
+    show(
+        json,
+        record,
+        picture.verification_picture(found, where),
+        picture.run_time_text(found, provenance),
+    )
     if not found.is_equal:
         raise typer.Exit(2)
 

@@ -153,14 +153,15 @@ def verification_picture(found: Verification, where: str) -> Group:
                 str(d.sample), d.output, str(d.element), f"{d.board:g}", f"{d.interpreter:g}"
             )
         lines.append(table)
-    mean = sum(found.ticks) / len(found.ticks)
-    lines.append(
-        Text(
-            f"time of a run: {mean:,.0f} ticks of {found.ticks_hz / 1e6:g} MHz, "
-            f"{1e3 * mean / found.ticks_hz:.3f} ms"
-        )
-    )
     return Group(*lines)
+
+
+def run_time_text(found: Verification, provenance: str) -> Text:
+    """Mean time of a run; `provenance` says whether it was emulated or measured."""
+    mean = sum(found.ticks) / len(found.ticks)
+    return Text(
+        f"{mean:,.0f} ticks of a {found.ticks_hz / 1e6:g} MHz clock an inference ({provenance})"
+    )
 
 
 def stream_picture(
@@ -209,4 +210,5 @@ def digit_picture(image: Array) -> Text:
         for value in row:
             text.append(SHADES[min(4, int(value * 5))] * 2)
         text.append("\n")
+    text.rstrip()
     return text
