@@ -39,7 +39,7 @@ def boards_table() -> str:
         emulators = ["virtual"] if board.core != "cortex-m55" else []
         emulators += ["qemu"] if board.qemu_machine else []
         lines.append(
-            f"| `{name}` | {board.title} | {board.core.removeprefix('cortex-').upper()} "
+            f"| `{name}` | {board.title} | {board.core.removeprefix('cortex-').upper().replace('PLUS', '+')} "
             f"| {board.clock.core_hz / 1e6:g} MHz | {kib(board.flash.nbytes)} "
             f"| {kib(board.ram.nbytes)} | {', '.join(emulators)} "
             f"| {board.flashing.tool if board.flashing else ''} |"
