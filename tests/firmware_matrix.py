@@ -31,8 +31,8 @@ SAMPLES = {"digits": 20, "hello_world": 64, "ad": 4, "kws": 4, "ic": 3, "vww": 2
 NETWORKS = tuple(SAMPLES)
 # In microbit's 16 KB of ram and 256 KB of flash; every other target holds all networks.
 FIT_MICROBIT = ("digits", "hello_world")
-# The machines that emulators have for the cores. The only one with an M0 is small, so code built
-# for the M0 runs on the M3 machine too: the M3 executes all of Armv6-M.
+# The machines that emulators have for the cores. The only one with an M0 is small, so code
+# built for the M0 runs on the M3 machine too: the M3 executes all of Armv6-M.
 MACHINES = {
     "m0": "microbit",
     "m0-on-m3": "mps2_an385",

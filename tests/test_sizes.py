@@ -1,4 +1,4 @@
-"""Sizes that are printed, planned and linked are one; what does not fit is refused with both."""
+"""Printed, planned and linked sizes are one; what does not fit is refused with both numbers."""
 
 from __future__ import annotations
 
