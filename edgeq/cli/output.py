@@ -87,6 +87,7 @@ def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, i
         TimeElapsedColumn(),
         console=stderr,
         transient=True,
+        disable=not stderr.is_terminal,  # else it leaves empty lines in a log
     ) as progress:
         task = progress.add_task(title, total=None)
 
