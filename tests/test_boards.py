@@ -1,4 +1,4 @@
-"""Every board of boards/: its file, its firmware by both compilers, and a run where QEMU can."""
+"""Every board of boards/: its firmware by both compilers, and a run where QEMU knows it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def built(tmp_path_factory: pytest.TempPathFactory):
             shutil.copy(ECHO, folder / "main.c")
             board = load_board(name)
             write_project(board, folder, ["main.c"])
-            results[name, compiler] = build_project(board, folder, ["main.c"], compiler=compiler)
+            results[name, compiler] = build_project(
+                board, folder, ["main.c"], compiler=compiler
+            )
         return results[name, compiler]
 
     return build
