@@ -104,8 +104,9 @@ def link_flags(board: Board, compiler: CompilerName, linker_script: str) -> list
     """
     core = core_of(board)
     common = ["-T", linker_script, "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler"]
+    common += ["-Wl,--fatal-warnings"]
     if compiler == "gcc":
-        return [*core.gcc_flags, "-nostdlib", *common, "-Wl,--fatal-warnings"]
+        return [*core.gcc_flags, "-nostdlib", *common]
     # The level is that of the run-time library; at -Os zig would drop the symbols.
     return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", "-O2", *common]
 
