@@ -1,0 +1,205 @@
+"""DEPTHWISE_CONV_2D: filters HWC, channel c of the output from input channel c // multiplier.
+
+Twin: firmware_gen/kernels/depthwise_conv_2d.h and depthwise_conv_2d.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from edgeq.arith import clamp, requantize
+from edgeq.arith_jit import clamp as clamp_jit
+from edgeq.arith_jit import requantize as requantize_jit
+from edgeq.errors import GraphError
+from edgeq.graph import Array, Shape, Tensor
+from edgeq.jit import kernel
+from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
+from edgeq.ops.op import FloatOp, IntegerOp, image_shape, quant_of
+from edgeq.ops.product import check_product, per_channel, verify_weights
+from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
+from edgeq.ops.window import Window
+
+
+def _output_shape(window: Window, *shapes: Shape) -> tuple[Shape, ...]:
+    x, weights, *bias = shapes
+    _, height, width, channels = image_shape("depthwise_conv_2d", x)
+    if len(weights) != 3 or weights[:2] != (window.filter_h, window.filter_w):
+        raise GraphError(
+            f"filter shape is {weights}, must be ({window.filter_h}, {window.filter_w}, C)"
+        )
+    if weights[2] % channels:
+        raise GraphError(
+            f"input has {channels} channels, filter {weights[2]}, no multiple of it"
+        )
+    filter_channels("depthwise_conv_2d", weights[2], bias[0] if bias else None)
+    out_h, out_w = window.output_extent(height, width)
+    return ((1, out_h, out_w, weights[2]),)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseConv2D(FloatOp):
+    """Depthwise convolution of float tensors: input, filter, bias (optional)."""
+
+    name = "depthwise_conv_2d"
+    window: Window
+    activation_min: float = NO_MIN
+    activation_max: float = NO_MAX
+
+    def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """(1, H, W, C), (h, w, C * m)[, (C * m,)] -> (1, out_h, out_w, C * m)."""
+        return _output_shape(self.window, *shapes)
+
+    def run(self, *arrays: Array) -> tuple[Array, ...]:
+        """Sum over taps of the patch times the filter, channel by channel."""
+        x, weights, *bias = arrays
+        patches = self.window.patches(x, 0.0)
+        if weights.shape[2] != x.shape[3]:
+            patches = np.repeat(patches, weights.shape[2] // x.shape[3], axis=-1)
+        y = np.einsum("nyxhwc,hwc->nyxc", patches, weights, optimize=False)
+        if bias:
+            y = y + bias[0]
+        return (clamp_float(y, self.activation_min, self.activation_max),)
+
+    def quantize_constants(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Filter symmetric per channel, bias int32."""
+        return quantize_filter_tensors(inputs, axis=2)
+
+    def lower(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> IntegerOp:
+        """M[c] = s_input * s_filter[c] / s_output, in double precision."""
+        multiplier, shift = product_multipliers(
+            inputs[0], inputs[1], outputs[0], float32_product=False
+        )
+        low, high = quantized_range(outputs[0], self.activation_min, self.activation_max)
+        return QuantizedDepthwiseConv2D(
+            self.window,
+            input_zero_point=quant_of(inputs[0])[1],
+            output_zero_point=quant_of(outputs[0])[1],
+            activation_min=low,
+            activation_max=high,
+            multiplier=multiplier,
+            shift=shift,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedDepthwiseConv2D(IntegerOp):
+    """q3 = z3 + M * (bias + sum((q1 - z1) * q2)) within one channel, clamped."""
+
+    name = "depthwise_conv_2d"
+    window: Window
+    input_zero_point: int
+    output_zero_point: int
+    activation_min: int
+    activation_max: int
+    multiplier: tuple[int, ...]  # (C,), or (1,) if one serves all channels
+    shift: tuple[int, ...]  # as multiplier
+
+    def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """(1, H, W, C), (h, w, C * m), (C * m,) -> (1, out_h, out_w, C * m)."""
+        check_product("depthwise_conv_2d", shapes, -1, self.multiplier, self.shift)
+        return _output_shape(self.window, *shapes)
+
+    def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """int8 input, filter and output, int32 bias; filter and bias constant."""
+        IntegerOp.verify_types(self, inputs, outputs)
+        verify_weights(inputs)
+
+    def macs(self, *shapes: Shape) -> int:
+        """One per tap of the filter and output element, padding included."""
+        (output,) = self.infer_shapes(*shapes)
+        return output[1] * output[2] * int(np.prod(shapes[1]))
+
+    def scratch_nbytes(self, *shapes: Shape) -> int:
+        """One int32 accumulator per output channel: taps outside, channels inside."""
+        return 4 * shapes[1][2]
+
+    def reference(self, *arrays: Array) -> tuple[Array, ...]:
+        """Sum over taps inside the image; outside, q1 - z1 is 0."""
+        x, weights, bias = (a.tolist() for a in arrays)
+        (shape,) = self.infer_shapes(*(a.shape for a in arrays))
+        out = np.empty(shape, np.int8)
+        depth_multiplier = shape[3] // arrays[0].shape[3]
+        for index in np.ndindex(*shape[1:]):
+            out_y, out_x, c = index
+            acc = bias[c]
+            for filter_y, filter_x, in_y, in_x in self.window.taps(
+                out_y, out_x, arrays[0].shape
+            ):
+                q1 = x[0][in_y][in_x][c // depth_multiplier] - self.input_zero_point
+                acc += q1 * weights[filter_y][filter_x][c]
+            m = c if len(self.multiplier) > 1 else 0
+            y = requantize(acc, self.multiplier[m], self.shift[m]) + self.output_zero_point
+            out[(0, *index)] = clamp(y, self.activation_min, self.activation_max)
+        return (out,)
+
+    def bind(
+        self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
+    ) -> Callable[[], None]:
+        """Accumulators of a pixel in scratch; the inner loop runs over channels."""
+        x, weights, bias = inputs
+        channels = weights.shape[2]
+        return partial(
+            depthwise_conv_2d_kernel,
+            x[0],
+            weights.astype(np.int32),
+            bias.copy(),
+            self.window.as_array(),
+            self.input_zero_point,
+            self.output_zero_point,
+            self.activation_min,
+            self.activation_max,
+            per_channel(self.multiplier, channels),
+            per_channel(self.shift, channels),
+            scratch[: 4 * channels].view(np.int32),
+            outputs[0][0],
+        )
+
+
+@kernel
+def depthwise_conv_2d_kernel(
+    x: Array,  # (H, W, C) int8
+    weights: Array,  # (h, w, C * m) int32
+    bias: Array,  # (C * m,) int32
+    window: Array,  # Window.as_array()
+    input_zero_point: int,
+    output_zero_point: int,
+    activation_min: int,
+    activation_max: int,
+    multiplier: Array,  # (C * m,) int32
+    shift: Array,  # (C * m,) int32
+    acc: Array,  # (C * m,) int32, scratch
+    out: Array,  # (out_h, out_w, C * m) int8
+) -> None:
+    """QuantizedDepthwiseConv2D on one image."""
+    height, width, channels = x.shape
+    out_h, out_w, out_channels = out.shape
+    depth_multiplier = out_channels // channels
+    zero_point = np.int32(input_zero_point)
+    for out_y in range(out_h):
+        for out_x in range(out_w):
+            for c in range(out_channels):
+                acc[c] = bias[c]
+            for filter_y in range(window[0]):
+                in_y = out_y * window[2] - window[6] + filter_y * window[4]
+                if in_y < 0 or in_y >= height:
+                    continue
+                for filter_x in range(window[1]):
+                    in_x = out_x * window[3] - window[8] + filter_x * window[5]
+                    if in_x < 0 or in_x >= width:
+                        continue
+                    pixel = x[in_y, in_x]
+                    taps = weights[filter_y, filter_x]
+                    if depth_multiplier == 1:
+                        for c in range(out_channels):
+                            acc[c] = np.int32(acc[c] + (pixel[c] - zero_point) * taps[c])
+                    else:
+                        for c in range(out_channels):
+                            q1 = pixel[c // depth_multiplier] - zero_point
+                            acc[c] = np.int32(acc[c] + q1 * taps[c])
+            for c in range(out_channels):
+                y = requantize_jit(acc[c], multiplier[c], shift[c]) + output_zero_point
+                out[out_y, out_x, c] = clamp_jit(y, activation_min, activation_max)

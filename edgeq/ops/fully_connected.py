@@ -1,0 +1,168 @@
+"""FULLY_CONNECTED: filter OI over the last axis; leading axes are kept.
+
+Twin: firmware_gen/kernels/fully_connected.h and fully_connected.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from edgeq.arith import clamp, requantize
+from edgeq.arith_jit import clamp as clamp_jit
+from edgeq.arith_jit import requantize as requantize_jit
+from edgeq.errors import GraphError
+from edgeq.graph import Array, Shape, Tensor
+from edgeq.jit import kernel
+from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
+from edgeq.ops.op import FloatOp, IntegerOp, quant_of
+from edgeq.ops.product import check_product, per_channel, verify_weights
+from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
+
+
+def _output_shape(*shapes: Shape) -> tuple[Shape, ...]:
+    x, weights, *bias = shapes
+    if len(weights) != 2:
+        raise GraphError(f"filter shape is {weights}, must be (O, I)")
+    if x[-1] != weights[1]:
+        raise GraphError(f"input has {x[-1]} features, filter wants {weights[1]}")
+    filter_channels("fully_connected", weights[0], bias[0] if bias else None)
+    return ((*x[:-1], weights[0]),)
+
+
+@dataclass(frozen=True, slots=True)
+class FullyConnected(FloatOp):
+    """Matrix product of float tensors: input, filter, bias (optional)."""
+
+    name = "fully_connected"
+    activation_min: float = NO_MIN
+    activation_max: float = NO_MAX
+
+    def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """(..., I), (O, I)[, (O,)] -> (..., O)."""
+        return _output_shape(*shapes)
+
+    def run(self, *arrays: Array) -> tuple[Array, ...]:
+        """X @ filter.T + bias."""
+        x, weights, *bias = arrays
+        y = x @ weights.T
+        if bias:
+            y = y + bias[0]
+        return (clamp_float(y, self.activation_min, self.activation_max),)
+
+    def quantize_constants(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Filter symmetric per output channel, bias int32."""
+        return quantize_filter_tensors(inputs, axis=0)
+
+    def lower(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> IntegerOp:
+        """M = s_input * s_filter / s_output; product in float32 if the filter has one scale.
+
+        TFLM: micro/kernels/fully_connected_common.cc, CalculateOpDataFullyConnected.
+        """
+        quant = inputs[1].quant
+        one_scale = quant is not None and len(quant.scale) == 1
+        multiplier, shift = product_multipliers(
+            inputs[0], inputs[1], outputs[0], float32_product=one_scale
+        )
+        low, high = quantized_range(outputs[0], self.activation_min, self.activation_max)
+        return QuantizedFullyConnected(
+            input_zero_point=quant_of(inputs[0])[1],
+            output_zero_point=quant_of(outputs[0])[1],
+            activation_min=low,
+            activation_max=high,
+            multiplier=multiplier,
+            shift=shift,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedFullyConnected(IntegerOp):
+    """q3 = z3 + M * (bias + sum((q1 - z1) * q2)), clamped."""
+
+    name = "fully_connected"
+    input_zero_point: int
+    output_zero_point: int
+    activation_min: int
+    activation_max: int
+    multiplier: tuple[int, ...]  # (O,), or (1,) if one serves all channels
+    shift: tuple[int, ...]  # as multiplier
+
+    def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """(..., I), (O, I), (O,) -> (..., O)."""
+        check_product("fully_connected", shapes, 0, self.multiplier, self.shift)
+        return _output_shape(*shapes)
+
+    def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """int8 input, filter and output, int32 bias; filter and bias constant."""
+        IntegerOp.verify_types(self, inputs, outputs)
+        verify_weights(inputs)
+
+    def macs(self, *shapes: Shape) -> int:
+        """One per filter entry and row of the input."""
+        return int(np.prod(shapes[0][:-1])) * int(np.prod(shapes[1]))
+
+    def reference(self, *arrays: Array) -> tuple[Array, ...]:
+        """Row by row."""
+        x, weights, bias = arrays
+        rows = x.reshape(-1, x.shape[-1]).tolist()
+        out = np.empty((len(rows), weights.shape[0]), np.int8)
+        for r, row in enumerate(rows):
+            for o, taps in enumerate(weights.tolist()):
+                acc = int(bias[o])
+                for q1, q2 in zip(row, taps, strict=True):
+                    acc += (q1 - self.input_zero_point) * q2
+                m = o if len(self.multiplier) > 1 else 0
+                y = requantize(acc, self.multiplier[m], self.shift[m]) + self.output_zero_point
+                out[r, o] = clamp(y, self.activation_min, self.activation_max)
+        return (out.reshape(*x.shape[:-1], weights.shape[0]),)
+
+    def bind(
+        self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
+    ) -> Callable[[], None]:
+        """int16 dot products, which vectorize; the zero point is folded into the bias."""
+        x, weights, bias = inputs
+        channels, depth = weights.shape
+        folded = bias.astype(np.int64) - self.input_zero_point * weights.sum(1, dtype=np.int64)
+        return partial(
+            fully_connected_kernel,
+            x.reshape(-1, depth),
+            weights.astype(np.int16),
+            folded.astype(np.int32),
+            self.output_zero_point,
+            self.activation_min,
+            self.activation_max,
+            per_channel(self.multiplier, channels),
+            per_channel(self.shift, channels),
+            np.empty(depth, np.int16),
+            outputs[0].reshape(-1, channels),
+        )
+
+
+@kernel
+def fully_connected_kernel(
+    x: Array,  # (R, I) int8
+    weights: Array,  # (O, I) int16
+    bias: Array,  # (O,) int32, less the zero point times the sum of the filter
+    output_zero_point: int,
+    activation_min: int,
+    activation_max: int,
+    multiplier: Array,  # (O,) int32
+    shift: Array,  # (O,) int32
+    wide: Array,  # (I,) int16, private
+    out: Array,  # (R, O) int8
+) -> None:
+    """QuantizedFullyConnected on the rows of x."""
+    rows, depth = x.shape
+    for r in range(rows):
+        for k in range(depth):
+            wide[k] = x[r, k]
+        for o in range(weights.shape[0]):
+            row = weights[o]
+            acc = np.int32(bias[o])
+            for k in range(depth):
+                acc = np.int32(acc + np.int32(row[k]) * np.int32(wide[k]))
+            y = requantize_jit(acc, multiplier[o], shift[o]) + output_zero_point
+            out[r, o] = clamp_jit(y, activation_min, activation_max)

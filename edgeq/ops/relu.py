@@ -1,0 +1,90 @@
+"""RELU and RELU6 that stand alone; fused ones are the clamp of the operator before.
+
+Twin: firmware_gen/kernels/relu.h and relu.py. Rule: TFLM micro/kernels/activations_common.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq.arith import clamp, quantize_multiplier, requantize
+from edgeq.errors import GraphError
+from edgeq.graph import Array, Shape, Tensor
+from edgeq.ops.activation import NO_MAX, clamp_float, quantized_range
+from edgeq.ops.lookup import lookup_kernel
+from edgeq.ops.op import FloatOp, IntegerOp, one_input, quant_of
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(FloatOp):
+    """x clamped to [activation_min, activation_max]; RELU is [0, inf), RELU6 is [0, 6]."""
+
+    name = "relu"
+    activation_min: float = 0.0
+    activation_max: float = NO_MAX
+
+    def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Any shape -> the same."""
+        return (one_input("relu", shapes),)
+
+    def run(self, *arrays: Array) -> tuple[Array, ...]:
+        """The clamp."""
+        return (clamp_float(arrays[0], self.activation_min, self.activation_max),)
+
+    def lower(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> IntegerOp:
+        """M = s1 / s3."""
+        (s1, z1), (s3, z3) = quant_of(inputs[0]), quant_of(outputs[0])
+        low, high = quantized_range(outputs[0], self.activation_min, self.activation_max)
+        return QuantizedRelu(z1, z3, *quantize_multiplier(s1 / s3), low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedRelu(IntegerOp):
+    """q3 = z3 + M * (q1 - z1), clamped."""
+
+    name = "relu"
+    inplace_inputs: ClassVar[tuple[int, ...]] = (0,)
+    input_zero_point: int
+    output_zero_point: int
+    multiplier: int
+    shift: int
+    activation_min: int
+    activation_max: int
+
+    def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Any shape -> the same."""
+        return (one_input("relu", shapes),)
+
+    def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """int8; a difference shifted left by `shift` fits in int32."""
+        IntegerOp.verify_types(self, inputs, outputs)
+        if self.shift > 22:
+            raise GraphError(
+                f"relu: scales differ by a factor of 2**{self.shift}, at most 2**22"
+            )
+
+    def value(self, q: int) -> int:
+        """The output for one input value."""
+        y = requantize(q - self.input_zero_point, self.multiplier, self.shift)
+        return clamp(y + self.output_zero_point, self.activation_min, self.activation_max)
+
+    def reference(self, *arrays: Array) -> tuple[Array, ...]:
+        """Element by element."""
+        x = arrays[0]
+        return (
+            np.array([self.value(q) for q in x.ravel().tolist()], np.int8).reshape(x.shape),
+        )
+
+    def bind(
+        self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
+    ) -> Callable[[], None]:
+        """A table of the 256 values."""
+        table = np.array([self.value(q) for q in range(-128, 128)], np.int8)
+        return partial(
+            lookup_kernel, inputs[0].reshape(-1), -128, table, outputs[0].reshape(-1)
+        )

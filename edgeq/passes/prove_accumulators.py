@@ -1,0 +1,52 @@
+"""Proof that no int32 accumulator can overflow: Numba's int64 would not show it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeq.arith import INT32_MAX
+from edgeq.errors import GraphError
+from edgeq.graph import Graph, Node
+from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from edgeq.ops.fully_connected import QuantizedFullyConnected
+
+# Where the output channel stands in the filter.
+_CHANNEL_AXIS = {QuantizedConv2D: 0, QuantizedFullyConnected: 0, QuantizedDepthwiseConv2D: 2}
+
+
+def prove_accumulators(graph: Graph) -> Graph:
+    """The same graph, if every partial sum, in any order, with the zero point folded, fits.
+
+    |acc| <= |bias| + (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it
+    is multiplied; both must stay within int32.
+
+    Raises:
+        GraphError: names the layer, the channel and the largest possible accumulator.
+    """
+    for node in graph.nodes:
+        if type(node.op) in _CHANNEL_AXIS:
+            _prove(graph, node)
+    return graph
+
+
+def _prove(graph: Graph, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, QuantizedConv2D | QuantizedDepthwiseConv2D | QuantizedFullyConnected)
+    _, weights, bias = graph.tensors_of(node.inputs)
+    assert weights.data is not None
+    assert bias.data is not None
+    axis = _CHANNEL_AXIS[type(op)]
+    rows = np.moveaxis(weights.data, axis, 0).reshape(weights.shape[axis], -1)
+    total = np.abs(rows.astype(np.int64)).sum(1)
+    peak = np.abs(bias.data.astype(np.int64)) + (128 + abs(op.input_zero_point)) * total
+    shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), peak.shape), 0)
+    live = np.broadcast_to(np.array(op.multiplier, np.int64), peak.shape) != 0
+    shift = np.where(live, shift, 0)
+    too_large = np.flatnonzero(peak > (INT32_MAX >> np.minimum(shift, 62)))
+    if too_large.size:
+        channel = int(too_large[0])
+        raise GraphError(
+            f"{node.name}: channel {channel} could reach an accumulator of {peak[channel]} "
+            f"(shifted left by {shift[channel]}), must fit in int32"
+        )
