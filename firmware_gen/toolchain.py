@@ -177,13 +177,12 @@ def compile_and_link(
 
 
 def zig_cache_folder() -> Path:
-    """Where zig keeps what it has compiled: one folder a user, EDGEQ_CACHE above all."""
-    if "EDGEQ_CACHE" in os.environ:
-        return Path(os.environ["EDGEQ_CACHE"]) / "zig"
-    if os.name == "nt" and "LOCALAPPDATA" in os.environ:
-        return Path(os.environ["LOCALAPPDATA"]) / "edgeq" / "zig"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "edgeq" / "zig"
+    """Where zig keeps what it has compiled: EDGEQ_CACHE_DIR or the user's cache, as edgeq.jit."""
+    base = os.environ.get("EDGEQ_CACHE_DIR")
+    if base is None:
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        base = str(Path(home) / "edgeq")
+    return Path(base) / "zig"
 
 
 def _environment(tool: Compiler) -> dict[str, str]:

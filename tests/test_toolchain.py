@@ -178,7 +178,7 @@ def test_a_warning_stops_the_build_and_names_the_file(
 def test_zig_builds_from_an_empty_cache_and_says_what_takes_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEQ_CACHE_DIR", str(tmp_path / "cache"))
     said: list[str] = []
     build(tmp_path, quiet(), "zig", progress=said.append)
     assert "zig first compiles its run-time library for cortex-m4" in said[-1]

@@ -1,5 +1,6 @@
-/* Sends a banner, then each received byte back, but for commands: "T" sends the tick counter,
- * "M" tries the memory functions, "F" makes a fault, "S" overflows the stack. */
+/* Sends a banner, then each received byte back, but for commands: "B" sends the banner again,
+ * "T" the tick counter; "M" tries the memory functions, "F" makes a fault, "S" overflows the
+ * stack. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -106,16 +107,22 @@ static uint32_t __attribute__((noinline)) overflow(uint32_t depth) {
     return (depth > 1u ? overflow(depth - 1u) : 0u) + bytes[depth];
 }
 
-int main(void) {
-    edgeq_platform_init();
+static void put_banner(void) {
     put("edgeq echo " EDGEQ_BOARD_NAME " ");
     for (uint8_t i = 0; i < count; ++i) {
         edgeq_uart_write(zeros[i] == 0u ? '!' : '?');
     }
     put("\n");
+}
+
+int main(void) {
+    edgeq_platform_init();
+    put_banner();
     for (;;) {
         const int byte = edgeq_uart_read();
-        if (byte == 'T') {
+        if (byte == 'B') {
+            put_banner();
+        } else if (byte == 'T') {
             put_hex(edgeq_ticks());
             put("\n");
         } else if (byte == 'M') {
