@@ -177,7 +177,7 @@ def compile_and_link(
 
 
 def zig_cache_folder() -> Path:
-    """Where zig keeps what it has compiled: EDGEQ_CACHE_DIR or the user's cache, as edgeq.jit."""
+    """Where zig keeps what it compiled: in EDGEQ_CACHE_DIR or the user's cache, as jit.py."""
     base = os.environ.get("EDGEQ_CACHE_DIR")
     if base is None:
         home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
