@@ -66,7 +66,9 @@ def enter(uc: Uc, system: SystemControl, number: int) -> None:
         uc.mem_write(sp, frame)
         (vector,) = struct.unpack("<I", uc.mem_read(system.vtor + 4 * number, 4))
     except UcError as error:
-        raise LockupError(f"exception {number}: no memory for its frame at 0x{sp:08x}") from error
+        raise LockupError(
+            f"exception {number}: no memory for its frame at 0x{sp:08x}"
+        ) from error
     if not vector & 1:
         raise LockupError(f"exception {number}: its vector 0x{vector:08x} is no Thumb address")
     back = _RETURN_TO_HANDLER if system.active else _RETURN_TO_THREAD
@@ -106,5 +108,3 @@ def leave(uc: Uc, system: SystemControl, exc_return: int) -> None:
         control |= _CONTROL_FPCA
     uc.reg_write(arm.UC_ARM_REG_CONTROL, control)
     uc.reg_write(arm.UC_ARM_REG_PC, pc | 1)
-
-

@@ -26,7 +26,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Segments as they lie in flash (load address, bytes), and functions in order of address."""
+    """Segments as they lie in flash (load address, bytes), and functions by address."""
 
     path: Path
     segments: tuple[tuple[int, bytes], ...]
@@ -59,7 +59,9 @@ def read_image(path: Path) -> Image:
         with path.open("rb") as file:
             elf = ELFFile(file)
             if elf["e_machine"] != _EM_ARM:
-                raise EmulatorError(f"{path}: is an ELF for {elf['e_machine']}, must be for Arm")
+                raise EmulatorError(
+                    f"{path}: is an ELF for {elf['e_machine']}, must be for Arm"
+                )
             segments = tuple(
                 (int(segment["p_paddr"]), bytes(segment.data()))
                 for segment in elf.iter_segments("PT_LOAD")

@@ -54,7 +54,7 @@ _INVALID = (
 class Machine:
     """A core, its memories, and the compiled hooks that count blocks.
 
-    `interrupt` and `bad_access` (what, address) say what the last `run` stopped at, if anything.
+    `interrupt` and `bad_access` (what, address) say what the last `run` stopped at.
     """
 
     def __init__(self, image: Image, board: Board) -> None:
@@ -208,7 +208,7 @@ class Machine:
         return found
 
     def set_deadline(self, instructions: int) -> None:
-        """Stop at the first block at or after so many instructions; may be called at any time."""
+        """Stop at the first block at or after so many instructions; at any time."""
         self._deadline[0] = instructions
 
     def reset(self, vectors: int) -> None:

@@ -49,7 +49,10 @@ MACHINE = np.dtype(
         ("tx_put", "i8"),
         ("tx_taken", "i8"),
         ("counts", "u8"),  # address of an int64 array: executions of the block that starts here
-        ("lengths", "u8"),  # address of an int32 array: nbytes << 16 | instructions of that block
+        (
+            "lengths",
+            "u8",
+        ),  # address of an int32 array: nbytes << 16 | instructions of that block
         ("code", "u8"),  # address of the halfwords of all regions, one after the other
         ("regions", "i8"),
         ("region_start", "i8", (MAX_REGIONS,)),
@@ -100,8 +103,7 @@ _load_symbol()
 _uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
 
 
-@intrinsic
-def _pointer(typing_context: Any, address: Any) -> Any:
+def _typed_pointer(typing_context: Any, address: Any) -> Any:
     """An address held in an integer, as a pointer for carray."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -110,14 +112,17 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.uint64), generate
 
 
+_pointer: Any = intrinsic(_typed_pointer)
+
+
 @kernel
-def is_wide(halfword: int) -> bool:
+def is_wide(halfword: Any) -> bool:
     """Whether a Thumb instruction has a second halfword (DDI0403E, section A5.1)."""
     return halfword >= 0xE800
 
 
 @kernel
-def lacks(rules: int, first: int, second: int) -> bool:
+def lacks(rules: Any, first: Any, second: Any) -> bool:
     """Whether the core lacks an instruction that Unicorn executes on it all the same."""
     if rules == RULES_V6M:
         return (first & 0xF500) == 0xB100 or ((first & 0xFF00) == 0xBF00 and (first & 0xF) != 0)
@@ -137,7 +142,7 @@ def lacks(rules: int, first: int, second: int) -> bool:
 
 
 @kernel
-def _decode(m: Any, address: int, index: int, nbytes: int) -> int:
+def _decode(m: Any, address: Any, index: Any, nbytes: Any) -> Any:
     """Instructions of a block; notes the first one that the core lacks."""
     code = carray(_pointer(m.code), 1 << 40, np.uint16)
     count = 0
@@ -184,7 +189,7 @@ def on_block(uc: Any, address: Any, nbytes: Any, machine: Any) -> None:
 
 @kernel
 def rx_ready(m: Any) -> bool:
-    """Whether a received byte waits; an empty receiver read again and again is noted as idle."""
+    """Whether a received byte waits; a receiver found empty again and again is idle."""
     if m.rx_taken != m.rx_put:
         return True
     near = m.instructions - m.polled_at < IDLE_GAP
@@ -197,7 +202,7 @@ def rx_ready(m: Any) -> bool:
 
 
 @kernel
-def rx_take(m: Any) -> int:
+def rx_take(m: Any) -> Any:
     """The next received byte, 0 if there is none."""
     if m.rx_taken == m.rx_put:
         return 0
