@@ -116,13 +116,13 @@ _pointer: Any = intrinsic(_typed_pointer)
 
 
 @kernel
-def is_wide(halfword: Any) -> bool:
+def is_wide(halfword: Any) -> Any:
     """Whether a Thumb instruction has a second halfword (DDI0403E, section A5.1)."""
     return halfword >= 0xE800
 
 
 @kernel
-def lacks(rules: Any, first: Any, second: Any) -> bool:
+def lacks(rules: Any, first: Any, second: Any) -> Any:
     """Whether the core lacks an instruction that Unicorn executes on it all the same."""
     if rules == RULES_V6M:
         return (first & 0xF500) == 0xB100 or ((first & 0xFF00) == 0xBF00 and (first & 0xF) != 0)
