@@ -28,14 +28,15 @@ static uint32_t get_word(void) {
     return value;
 }
 
-/* 2 + 3 * turns instructions, turns > 0, and the return. */
-__attribute__((naked, noinline)) void counted_loop(__attribute__((unused)) uint32_t turns) {
+/* 4 + 3 * turns instructions with the return; turns > 0, and returned. */
+__attribute__((naked, noinline)) uint32_t counted_loop(__attribute__((unused)) uint32_t turns) {
     __asm__ volatile(".syntax unified\n"
                      "movs r1, #0\n"
                      "movs r2, #1\n"
                      "1: adds r1, r1, r2\n"
                      "subs r0, r0, #1\n"
                      "bne 1b\n"
+                     "movs r0, r1\n"
                      "bx lr\n");
 }
 
@@ -78,18 +79,33 @@ __attribute__((noinline)) void stop_here(void) {
     }
 }
 
-/* Reads the tick counter until it has advanced by `ticks`; 1 if it never went back. */
+/* Reads the tick counter between loops until it has advanced by `ticks`; 1 if it always grew
+ * by at least the loop. */
 static uint64_t ticks_grow(uint32_t ticks) {
     const uint64_t first = edgeq_ticks();
     uint64_t last = first;
     while (last - first < ticks) {
+        counted_loop(1001);
         const uint64_t now = edgeq_ticks();
-        if (now <= last) {
+        if (now - last < 3u * 1001u || now - last > 4u * 1001u) {
             return 0;
         }
         last = now;
     }
     return 1;
+}
+
+/* How often the SysTick interrupt comes with a period of 1000 during a loop, in the upper half;
+ * in the lower one the loop's own count, which it keeps in a register that the handler uses. */
+static uint64_t interrupts_during(uint32_t turns) {
+    REG32(0xe000e014u) = 999u;
+    REG32(0xe000e018u) = 0u;
+    const uint64_t before = edgeq_ticks() >> 24;
+    const uint64_t counted = counted_loop(turns);
+    const uint64_t after = edgeq_ticks() >> 24;
+    REG32(0xe000e014u) = 0xffffffu;
+    REG32(0xe000e018u) = 0u;
+    return (after - before) << 32 | counted;
 }
 
 int main(void) {
@@ -120,6 +136,9 @@ int main(void) {
         }
         case 'G':
             put_hex(ticks_grow(get_word()));
+            break;
+        case 'I':
+            put_hex(interrupts_during(get_word()));
             break;
         case 'R':
             read_word_at(get_word());
