@@ -4,5 +4,6 @@ from edgeq.errors import EdgeqError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.interpreter import Interpreter
+from edgeq.quantize import quantize
 
-__all__ = ["EdgeqError", "Graph", "Interpreter", "read_model"]
+__all__ = ["EdgeqError", "Graph", "Interpreter", "quantize", "read_model"]

@@ -1,4 +1,4 @@
-"""Fixed-point primitives in plain Python integers: the meaning that every other form must match.
+"""Fixed-point primitives in plain Python integers: the meaning every other form must match.
 
 Twins: arith_jit.py (Numba) and firmware_gen/kernels/edgeq_arith.h (C). The profile is `tflm`:
 bit-exact with TensorFlow Lite Micro, which rounds twice (docs/numerics.md; gemmlowp,
@@ -16,9 +16,9 @@ INT8_MIN, INT8_MAX = -128, 127
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """The pair (M0, shift) with  real ≈ M0 * 2**(shift - 31),  M0 in [2**30, 2**31) or 0.
 
-    M = 2**-n * M0 (NUMERICS, "The profile that is the default"): `math.frexp` gives the fraction
-    in [0.5, 1), which is rounded half up to 31 bits. Below 2**-32 the pair is (0, 0), as TFLite's
-    QuantizeMultiplier has it (quantization_util.cc).
+    M = 2**-n * M0: `math.frexp` gives the fraction in [0.5, 1), which is rounded half up to 31
+    bits. Below 2**-32 the pair is (0, 0), as TFLite's QuantizeMultiplier has it
+    (quantization_util.cc).
 
     Raises:
         ValueError: `real` is negative, infinite or not a number.
@@ -41,7 +41,7 @@ def doubling_high_mul(a: int, b: int) -> int:
 
     Arm's VQRDMULH; gemmlowp's SaturatingRoundingDoublingHighMul.
     """
-    return (a * b + 2**30) >> 31
+    return (a * b + (1 << 30)) >> 31
 
 
 def rounding_shift_right(x: int, n: int) -> int:
@@ -49,7 +49,7 @@ def rounding_shift_right(x: int, n: int) -> int:
 
     gemmlowp's RoundingDivideByPOT.
     """
-    magnitude = (abs(x) + (2**n >> 1)) >> n
+    magnitude = (abs(x) + ((1 << n) >> 1)) >> n
     return magnitude if x >= 0 else -magnitude
 
 

@@ -5,11 +5,15 @@ passes/prove_accumulators.py proves that there is none before a graph may run.
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgeq.jit import kernel
+
+Int = Any  # an integer of Python, numpy or Numba
 
 
 @kernel
-def requantize(acc: int, multiplier: int, shift: int) -> int:
+def requantize(acc: Int, multiplier: Int, shift: Int) -> Any:
     """Twin of arith.requantize."""
     left = shift if shift > 0 else 0
     right = -shift if shift < 0 else 0
@@ -20,13 +24,13 @@ def requantize(acc: int, multiplier: int, shift: int) -> int:
 
 
 @kernel
-def clamp(x: int, low: int, high: int) -> int:
+def clamp(x: Int, low: Int, high: Int) -> Any:
     """Twin of arith.clamp."""
     return low if x < low else (high if x > high else x)
 
 
 @kernel
-def divide_rounding(numerator: int, denominator: int) -> int:
+def divide_rounding(numerator: Int, denominator: Int) -> Any:
     """Twin of arith.divide_rounding."""
     half = denominator // 2
     if numerator >= 0:

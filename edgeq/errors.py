@@ -16,7 +16,7 @@ class GraphError(EdgeqError):
 
 
 class ImportFailure(EdgeqError):  # noqa: N818 - "ImportError" is taken by Python
-    """A model file cannot be read; names the file and everything in it that is not supported."""
+    """A model file cannot be read; names the file and all that is not supported in it."""
 
 
 class QuantizeError(EdgeqError):

@@ -1,8 +1,8 @@
 """Fixed-point exp and logistic in Python integers, for the tables of SOFTMAX and LOGISTIC.
 
-The functions and constants are those of gemmlowp (fixedpoint/fixedpoint.h), which TFLM runs on the
-device; here they run once per possible int8 input, and firmware reads a table. A format Qm.n has m
-integer bits and n = 31 - m fraction bits in an int32.
+The functions and constants are those of gemmlowp (fixedpoint/fixedpoint.h), which TFLM runs on
+the device; here they run once per possible int8 input, and firmware reads a table. A format
+Qm.n has m integer bits and n = 31 - m fraction bits in an int32.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def logistic(a: int, integer_bits: int) -> int:
 
 
 def input_radius(integer_bits: int, shift: int) -> int:
-    """Largest |input| that stays inside Q(integer_bits) when scaled; TFLite's CalculateInputRadius."""
+    """Largest |input| that scaled stays in Q(integer_bits); TFLite's CalculateInputRadius."""
     return math.floor(((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits) / 2.0**shift)
 
 
 def logistic_table(scale: float, zero_point: int) -> tuple[int, ...]:
-    """LOGISTIC of int8: the output for each input -128..127; output scale 1/256, zero point -128.
+    """LOGISTIC: the output for each input -128..127; output scale 1/256, zero point -128.
 
     Rule: TFLM reference_integer_ops::Logistic (integer_ops/logistic.h) and its Prepare.
     """

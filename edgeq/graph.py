@@ -23,7 +23,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class QuantParams:
-    """The affine map  real = scale * (quantized - zero_point)  of one tensor (Jacob 2018, eq. 1)."""
+    """The affine map  real = scale * (quantized - zero_point)  of one tensor: Jacob, eq. 1."""
 
     scale: tuple[float, ...]  # > 0; one entry, or one per index along `axis`; float32 values
     zero_point: int = 0  # stands for exactly 0.0; 0 if `axis` is set
@@ -176,7 +176,7 @@ class Graph:
         if tensor.data is None:
             if not tensor.shape or tensor.shape[0] != 1:
                 raise GraphError(
-                    f"{tensor.name}: shape is {tensor.shape}, the first extent (batch) must be 1"
+                    f"{tensor.name}: shape is {tensor.shape}, the batch in front must be 1"
                 )
         elif tensor.data.shape != tensor.shape or tensor.data.dtype != tensor.dtype:
             raise GraphError(

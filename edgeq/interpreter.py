@@ -1,7 +1,7 @@
 """Interpreter: an integer graph on the host, inside one arena at the plan's offsets.
 
-The bytes that it gives are those of the firmware. Samples of a batch are spread over threads; each
-thread has an arena of its own.
+The bytes that it gives are those of the firmware. Samples of a batch are spread over threads;
+each thread has an arena of its own.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Interpreter:
         return batches
 
     def _compile(self, progress: jit.Progress | None) -> None:
-        calls = {}
+        calls: dict[str, Callable[[], None]] = {}
         for call in self._workers[0].calls:
             compiled = jit.kernel_of(call)
             if compiled is not None and not jit.is_compiled(compiled):
@@ -181,4 +181,3 @@ def _as_batch(x: Array, tensor: Tensor) -> Array:
         wanted = ", ".join(["samples", *(str(e) for e in tensor.shape[1:])])
         raise DataError(f"input '{tensor.name}' has shape {x.shape}, must be ({wanted})")
     return x
-

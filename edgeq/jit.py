@@ -1,7 +1,7 @@
 """The only place that calls numba.njit: compiled kernels, cached on disk.
 
 Numba's own disk cache does not notice an edit in a file that a kernel merely calls into, so the
-cache folder is named by a digest of every source file of the package: an edit means a new folder.
+cache folder is named by a digest of every source file of the package: an edit, a new folder.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import config as numba_config
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+numba_config: Any = numba.core.config
 
 # Called with (kernels ready, kernels in all, name of the kernel that is next or "").
 Progress = Callable[[int, int, str], None]
@@ -52,7 +53,7 @@ def kernel(function: F) -> F:
     return cast(F, compiled)
 
 
-def run_each(calls: list[Callable[[], None]]) -> None:
+def run_each(calls: Sequence[Callable[[], None]]) -> None:
     """Call each: for an operator whose one run is several calls of a kernel."""
     for call in calls:
         call()
@@ -77,7 +78,7 @@ def is_compiled(compiled: Any) -> bool:
 
 
 def report_to_stderr(ready: int, total: int, name: str) -> None:
-    """Default progress of the first compilation: one line on stderr, rewritten on a terminal."""
+    """Default progress of a first compilation: one line on stderr, rewritten on a terminal."""
     if sys.stderr.isatty():
         end = "\n" if ready == total else ""
         text = f"edgeq: compiling kernels, once on this machine: {ready}/{total} {name:<24}"

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 WIDTH = 96
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # C11 6.4.1, with C23's additions, so that a generated name survives a newer compiler.
-_KEYWORDS = frozenset(
-    "alignas alignof auto bool break case char const constexpr continue default do double else "
-    "enum extern false float for goto if inline int long main nullptr register restrict return "
-    "short signed sizeof static static_assert struct switch thread_local true typedef typeof "
-    "typeof_unqual union unsigned void volatile while".split()  # noqa: SIM905 - to be read
-)
+_KEYWORD_LIST = """
+    alignas alignof auto bool break case char const constexpr continue default do double else
+    enum extern false float for goto if inline int long main nullptr register restrict return
+    short signed sizeof static static_assert struct switch thread_local true typedef typeof
+    typeof_unqual union unsigned void volatile while
+"""
+_KEYWORDS = frozenset(_KEYWORD_LIST.split())
 
 
 def identifier(text: str, prefix: str = "") -> str:
@@ -151,3 +153,32 @@ def header(file_name: str, body: str, note: str = "") -> str:
     guard = identifier(file_name).upper()
     top = comment(note) if note else ""
     return f"{top}#ifndef {guard}\n#define {guard}\n\n{body}\n#endif /* {guard} */\n"
+
+
+# A member of a structure: an integer, an expression, a list, or a structure in turn.
+Value: TypeAlias = "int | str | Sequence[Value] | Mapping[str, Value]"
+
+
+def initializer(value: Value, indent: int = 0, used: int = 0) -> str:
+    """A C initializer: on one line if it fits behind `used` columns, else an item a line.
+
+    `indent` is that of the line that it starts on.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return integer(value)
+    if isinstance(value, Mapping):
+        names = [f".{name} = " for name in value]
+        items = list(value.values())
+    else:
+        names, items = [""] * len(value), list(value)
+    flat = ", ".join(n + initializer(v, 0, -WIDTH) for n, v in zip(names, items, strict=True))
+    if "\n" not in flat and used + len(flat) + 3 <= WIDTH:
+        return f"{{{flat}}}"
+    pad = " " * (indent + 4)
+    lines = [
+        f"{pad}{n}{initializer(v, indent + 4, indent + 4 + len(n))},"
+        for n, v in zip(names, items, strict=True)
+    ]
+    return "{\n" + "\n".join(lines) + "\n" + " " * indent + "}"

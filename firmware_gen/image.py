@@ -77,6 +77,23 @@ def memory_use(elf: Path) -> MemoryUse:
     return MemoryUse(flash, ram, stack, MappingProxyType(sections))
 
 
+def load_segments(elf: Path) -> list[tuple[int, bytes]]:
+    """What a programmer writes into flash: (address, bytes), by address.
+
+    Raises:
+        ToolError: not a readable ELF file, or nothing to load.
+    """
+    with _opened(elf) as image:
+        segments = [
+            (int(segment["p_paddr"]), bytes(segment.data()))
+            for segment in image.iter_segments()
+            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"] > 0
+        ]
+    if not segments:
+        raise ToolError(f"{elf}: holds nothing to load")
+    return sorted(segments)
+
+
 def read_symbols(elf: Path) -> list[Symbol]:
     """Functions and objects of an image by address.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def link_flags(board: Board, compiler: CompilerName, linker_script: str) -> list
     The compilers' own libraries stay: they hold 64-bit arithmetic, and on the M0 division.
     """
     core = core_of(board)
-    common = ["-T", linker_script, "-Wl,--gc-sections"]
+    common = ["-T", linker_script, "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler"]
     if compiler == "gcc":
         return [*core.gcc_flags, "-nostdlib", *common, "-Wl,--fatal-warnings"]
     return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", *common]
@@ -227,13 +228,12 @@ def _output(command: Sequence[str]) -> str:
 
 
 def _link_error(board: Board, tool: Compiler, text: str) -> BoardError | ToolError:
-    if "overflowed by" in text:
-        for memory in (board.flash, board.ram):
-            for line in text.splitlines():
-                if "overflowed by" in line and memory.kind in line:
-                    over = line.rsplit("overflowed by", 1)[1].split()[0]
-                    return BoardError(
-                        f"{board.name}: the image does not fit: {memory.kind} "
-                        f"'{memory.name}' has {memory.nbytes} bytes, {memory.nbytes + int(over)} are needed"
-                    )
+    # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "... region 'ram': overflowed by 8 bytes".
+    for memory in (board.flash, board.ram):
+        over = [int(n) for n in re.findall(rf"'?{memory.kind}'?:? overflowed by (\d+)", text)]
+        if over:
+            return BoardError(
+                f"{board.name}: the image does not fit: {memory.kind} '{memory.name}' has "
+                f"{memory.nbytes} bytes, {memory.nbytes + max(over)} are needed"
+            )
     return ToolError(f"{board.name}: {tool.name} cannot link:\n{text}")

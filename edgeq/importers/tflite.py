@@ -20,7 +20,7 @@ from edgeq.graph import Array, Graph, Node, QuantParams, Shape, Tensor
 from edgeq.importers import tflite_ops
 from edgeq.importers.tflite_ops import Context, Operands
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.FLOAT32: np.dtype(np.float32),
     tflite.TensorType.FLOAT16: np.dtype(np.float16),
     tflite.TensorType.INT32: np.dtype(np.int32),
@@ -50,8 +50,8 @@ def read_tflite(path: Path) -> Graph:
     """The graph of a .tflite file.
 
     Raises:
-        ImportFailure: the file cannot be read, is damaged, or holds something not supported; the
-            text lists all of it.
+        ImportFailure: the file cannot be read, is damaged, or holds something not supported;
+            the text lists all of it.
     """
     try:
         buffer = path.read_bytes()
@@ -65,7 +65,8 @@ def read_tflite(path: Path) -> Graph:
         return _File(path, buffer).graph()
     except _DAMAGE as error:
         raise ImportFailure(
-            f"{path}: is damaged or cut off ({len(buffer)} bytes): {type(error).__name__}: {error}"
+            f"{path}: is damaged or cut off ({len(buffer)} bytes): "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
@@ -89,7 +90,8 @@ class _File:
         return length
 
     def graph(self) -> Graph:
-        names = self._names()
+        self._bounded(self.subgraph.TensorsLength())
+        names = tensor_names(self.subgraph)
         tensors = [self._tensor(i, names[i]) for i in range(len(names))]
         inputs = [tensors[i].name for i in self._indices(self.subgraph.InputsAsNumpy())]
         outputs = [tensors[i].name for i in self._indices(self.subgraph.OutputsAsNumpy())]
@@ -113,19 +115,6 @@ class _File:
 
     def _indices(self, array: Any) -> list[int]:
         return [int(i) for i in array] if not isinstance(array, int) else []
-
-    def _names(self) -> list[str]:
-        names: list[str] = []
-        seen: set[str] = set()
-        for index in range(self._bounded(self.subgraph.TensorsLength())):
-            raw = self.subgraph.Tensors(index).Name()
-            # A fused layer's name lists all its parts; the first tells enough.
-            name = (raw or b"").decode("utf-8", "replace").split(";")[0] or f"tensor_{index}"
-            if name in seen:
-                name = f"{name}_{index}"
-            seen.add(name)
-            names.append(name)
-        return names
 
     def _tensor(self, index: int, name: str) -> Tensor:
         raw = self.subgraph.Tensors(index)
@@ -203,3 +192,20 @@ class _File:
         except GraphError as error:
             self.problems.append(f"{where}: {error}")
             return []
+
+
+def tensor_names(subgraph: Any) -> list[str]:
+    """The names that read_tflite gives to the tensors of a subgraph, by index: unique.
+
+    A fused layer's name in the file lists all its parts; the first tells enough.
+    """
+    names: list[str] = []
+    seen: set[str] = set()
+    for index in range(subgraph.TensorsLength()):
+        raw = subgraph.Tensors(index).Name()
+        name = (raw or b"").decode("utf-8", "replace").split(";")[0] or f"tensor_{index}"
+        if name in seen:
+            name = f"{name}_{index}"
+        seen.add(name)
+        names.append(name)
+    return names

@@ -1,11 +1,12 @@
 """One reader an operator of .tflite: options and operands -> nodes.
 
-A reader makes the float operator; for int8 operands that operator lowers itself (FloatOp.lower),
+A reader makes the float operator; for int8 operands that operator lowers itself (its `lower`),
 so the rule for a multiplier stands in one place for imported and for quantized networks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -228,7 +229,7 @@ def read_fully_connected(operands: Operands, context: Context) -> list[Node]:
     if len(weights.shape) != 2:
         raise GraphError(f"filter shape is {weights.shape}, must be (outputs, inputs)")
     nodes: list[Node] = []
-    if source.shape[-1] != weights.shape[1] or len(source.shape) != len(output.shape):
+    if source.shape[-1] != weights.shape[1] and math.prod(source.shape) == weights.shape[1]:
         flat = replace(source, name=f"{output.name}/flatten", shape=(1, weights.shape[1]))
         nodes = _node(Reshape(flat.shape), [source], flat)
         source = context.put(flat)
@@ -334,7 +335,7 @@ def read_dequantize(operands: Operands, context: Context) -> list[Node]:
 
 
 def read_shape_arithmetic(operands: Operands, context: Context) -> list[Node]:
-    """SHAPE, STRIDED_SLICE, PACK as Keras writes them before a RESHAPE: the shape is in the file."""
+    """SHAPE, STRIDED_SLICE, PACK before a RESHAPE, as Keras writes them: all is in the file."""
     for tensor in operands.outputs:
         if tensor.dtype.kind != "i" or tensor.quant is not None:
             raise GraphError("on activations is not supported")

@@ -96,7 +96,7 @@ class QuantizedAdd(IntegerOp):
                 raise GraphError(f"{tensor.name} is {tensor.dtype}, must be int8")
         if self.output_shift > 0:
             raise GraphError(
-                f"add: the output's scale is more than 2**{LEFT_SHIFT} times finer than the inputs'"
+                f"add: the output's scale is over 2**{LEFT_SHIFT} times finer than the inputs'"
             )
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:

@@ -18,7 +18,8 @@ from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
-from edgeq.ops.op import INT8, INT32, FloatOp, IntegerOp, image_shape, quant_of
+from edgeq.ops.op import FloatOp, IntegerOp, image_shape, quant_of
+from edgeq.ops.product import check_product, per_channel, verify_weights
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 from edgeq.ops.window import Window
 
@@ -96,14 +97,7 @@ class QuantizedConv2D(IntegerOp):
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, I), (O, h, w, I), (O,) -> (1, out_h, out_w, O)."""
-        if len(shapes) != 3:
-            raise GraphError(f"conv_2d: {len(shapes)} inputs, must be input, filter and bias")
-        if len(self.multiplier) not in (1, shapes[1][0]) or len(self.shift) != len(
-            self.multiplier
-        ):
-            raise GraphError(
-                f"conv_2d: {len(self.multiplier)} multipliers for {shapes[1][0]} channels"
-            )
+        check_product("conv_2d", shapes, 0, self.multiplier, self.shift)
         return _output_shape(self.window, *shapes)
 
     def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
@@ -159,23 +153,6 @@ class QuantizedConv2D(IntegerOp):
             np.empty((out.shape[1], depth), np.int16),
             out,
         )
-
-
-def verify_weights(inputs: tuple[Tensor, ...]) -> None:
-    """Check that filter and bias are constants of int8 and int32.
-
-    Raises:
-        GraphError: they are not.
-    """
-    for tensor, dtype in zip(inputs[1:], (INT8, INT32), strict=True):
-        if tensor.data is None or tensor.dtype != dtype:
-            kind = "an activation" if tensor.data is None else str(tensor.dtype)
-            raise GraphError(f"{tensor.name} is {kind}, must be a constant of {dtype}")
-
-
-def per_channel(values: tuple[int, ...], channels: int) -> Array:
-    """(O,) int32 from one value per channel or one for all."""
-    return np.broadcast_to(np.array(values, np.int32), (channels,)).copy()
 
 
 @kernel

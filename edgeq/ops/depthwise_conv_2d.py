@@ -18,8 +18,8 @@ from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
-from edgeq.ops.conv_2d import per_channel, verify_weights
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape, quant_of
+from edgeq.ops.product import check_product, per_channel, verify_weights
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 from edgeq.ops.window import Window
 
@@ -100,15 +100,7 @@ class QuantizedDepthwiseConv2D(IntegerOp):
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, C), (h, w, C * m), (C * m,) -> (1, out_h, out_w, C * m)."""
-        if len(shapes) != 3:
-            raise GraphError(
-                f"depthwise_conv_2d: {len(shapes)} inputs, must be input, filter and bias"
-            )
-        channels = shapes[1][-1]
-        if len(self.multiplier) not in (1, channels) or len(self.shift) != len(self.multiplier):
-            raise GraphError(
-                f"depthwise_conv_2d: {len(self.multiplier)} multipliers for {channels} channels"
-            )
+        check_product("depthwise_conv_2d", shapes, -1, self.multiplier, self.shift)
         return _output_shape(self.window, *shapes)
 
     def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:

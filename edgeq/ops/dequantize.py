@@ -1,4 +1,4 @@
-"""DEQUANTIZE: int8 or uint8 -> float32, by a table of 256 floats: no floating point on a device.
+"""DEQUANTIZE: int8 or uint8 -> float32, by a table of 256: no floating point on a device.
 
 Twin: firmware_gen/kernels/dequantize.h and dequantize.py. Rule: TFLM reference/dequantize.h.
 """

@@ -18,8 +18,8 @@ from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
-from edgeq.ops.conv_2d import per_channel, verify_weights
 from edgeq.ops.op import FloatOp, IntegerOp, quant_of
+from edgeq.ops.product import check_product, per_channel, verify_weights
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 
 
@@ -58,7 +58,7 @@ class FullyConnected(FloatOp):
         return quantize_filter_tensors(inputs, axis=0)
 
     def lower(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> IntegerOp:
-        """M = s_input * s_filter / s_output; the product in float32 if the filter has one scale.
+        """M = s_input * s_filter / s_output; product in float32 if the filter has one scale.
 
         TFLM: micro/kernels/fully_connected_common.cc, CalculateOpDataFullyConnected.
         """
@@ -92,16 +92,7 @@ class QuantizedFullyConnected(IntegerOp):
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(..., I), (O, I), (O,) -> (..., O)."""
-        if len(shapes) != 3:
-            raise GraphError(
-                f"fully_connected: {len(shapes)} inputs, must be input, filter and bias"
-            )
-        if len(self.multiplier) not in (1, shapes[1][0]) or len(self.shift) != len(
-            self.multiplier
-        ):
-            raise GraphError(
-                f"fully_connected: {len(self.multiplier)} multipliers for {shapes[1][0]} channels"
-            )
+        check_product("fully_connected", shapes, 0, self.multiplier, self.shift)
         return _output_shape(*shapes)
 
     def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:

@@ -17,7 +17,7 @@ INT8 = np.dtype(np.int8)
 UINT8 = np.dtype(np.uint8)
 INT32 = np.dtype(np.int32)
 
-# How an output gets its scale: from its calibrated range, the same as the first input, or fixed.
+# How an output gets its scale: from its calibrated range, as the first input, or fixed.
 OutputRule = Literal["range", "same", "fixed"]
 
 
@@ -54,7 +54,7 @@ class FloatOp(ABC):
         """Inputs with float constants made integer; here each by its own range, per tensor."""
         return tuple(
             t
-            if t.data is None
+            if t.data is None or t.quant is not None
             else quantize_tensor(t, range_params(t.data.min(), t.data.max()))
             for t in inputs
         )
@@ -136,7 +136,7 @@ def require_same_quant(op: str, a: Tensor, b: Tensor) -> None:
     """
     if a.quant != b.quant:
         raise GraphError(
-            f"{op}: {a.name} has {_text(a.quant)}, {b.name} has {_text(b.quant)}, must be the same"
+            f"{op}: {a.name} has {_text(a.quant)}, {b.name} has {_text(b.quant)}, must be equal"
         )
 
 

@@ -1,7 +1,7 @@
 """SOFTMAX over the last axis; output scale 1/256, zero point -128.
 
-Twin: firmware_gen/kernels/softmax.h and softmax.py. Rule: TFLM reference/softmax.h. The exponential
-of each difference to the row's maximum comes from fixed_point.softmax_exp_table.
+Twin: firmware_gen/kernels/softmax.h and softmax.py. Rule: TFLM reference/softmax.h. The
+exponential of each difference to the row's maximum comes from fixed_point.softmax_exp_table.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class QuantizedSoftmax(IntegerOp):
 def reciprocal_of_sum(total: int) -> tuple[int, int]:
     """(1 / total in Q0.31 of its normal form, bits over one) for total >= 1 in Q12.19.
 
-    TFLite's GetReciprocal (internal/common.h): total = (1 + x) * 2**bits_over_unit, x in [0, 1).
+    TFLite's GetReciprocal (internal/common.h): total = (1 + x) * 2**bits_over_unit, x < 1.
     """
     headroom = 32 - total.bit_length()
     bits_over_unit = SOFTMAX_SUM_INTEGER_BITS - headroom
@@ -111,12 +111,12 @@ def reciprocal_of_sum(total: int) -> tuple[int, int]:
 
 
 @kernel
-def _high_mul(a: int, b: int) -> int:
+def _high_mul(a: Any, b: Any) -> Any:
     return (a * b + (1 << 30)) >> 31
 
 
 @kernel
-def _shift_right(x: int, n: int) -> int:
+def _shift_right(x: Any, n: Any) -> Any:
     return (x + ((1 << n) >> 1)) >> n  # x >= 0: ties away from zero are ties upward
 
 

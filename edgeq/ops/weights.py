@@ -13,19 +13,20 @@ from edgeq.arith import INT8_MAX, INT8_MIN, clamp, quantize_multiplier, round_ha
 from edgeq.errors import GraphError
 from edgeq.graph import Array, QuantParams, Shape, Tensor
 
+TINY_RANGE = 1e-20  # a range below this is taken as nothing but 0
 BIAS_LIMIT = 2**29  # |bias| at most; leaves three quarters of int32 to the products
 
 
 def range_params(low: float, high: float) -> QuantParams:
     """Asymmetric int8 parameters of the range [low, high], first widened to hold 0.
 
-    scale = (r_max - r_min) / (q_max - q_min),  zero_point = round(q_min - r_min / scale), clamped
-    (NUMERICS). A range of nothing but 0 gets scale 1.
+    scale = (r_max - r_min) / (q_max - q_min),  zero_point = round(q_min - r_min / scale),
+    clamped. A range of nothing but 0 gets scale 1.
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
-    scale = float(np.float32((high - low) / (INT8_MAX - INT8_MIN)))
-    if scale == 0.0:
+    if high - low < TINY_RANGE:
         return QuantParams((1.0,), 0)
+    scale = float(np.float32((high - low) / (INT8_MAX - INT8_MIN)))
     return QuantParams(
         (scale,), clamp(round_half_away(INT8_MIN - low / scale), INT8_MIN, INT8_MAX)
     )
@@ -36,9 +37,10 @@ def quantize_array(real: Array, quant: QuantParams) -> Array:
 
     The division is in float32, as TFLM's QUANTIZE has it (reference/quantize.h).
     """
-    quotient = np.asarray(real, np.float32) / np.float32(quant.scale[0])
+    with np.errstate(over="ignore"):  # an infinite quotient is clamped like any large one
+        quotient = np.asarray(real, np.float32) / np.float32(quant.scale[0])
     magnitude = np.floor(np.abs(quotient.astype(np.float64)) + 0.5)
-    q = np.copysign(magnitude, quotient) + quant.zero_point
+    q: Array = np.copysign(magnitude, quotient) + quant.zero_point
     return np.clip(q, INT8_MIN, INT8_MAX).astype(np.int8)
 
 

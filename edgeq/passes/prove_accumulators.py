@@ -1,4 +1,4 @@
-"""Proof that no int32 accumulator can overflow; Numba computes in int64 and would not show it."""
+"""Proof that no int32 accumulator can overflow: Numba's int64 would not show it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _CHANNEL_AXIS = {QuantizedConv2D: 0, QuantizedFullyConnected: 0, QuantizedDepthw
 def prove_accumulators(graph: Graph) -> Graph:
     """The same graph, if every partial sum, in any order, with the zero point folded, fits.
 
-    |acc| <= |bias| + (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it is
-    multiplied; both must stay within int32.
+    |acc| <= |bias| + (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it
+    is multiplied; both must stay within int32.
 
     Raises:
         GraphError: names the layer, the channel and the largest possible accumulator.

@@ -18,9 +18,8 @@ void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int value, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 
-void *memcpy(void *restrict to, const void *restrict from, size_t n) {
-    uint8_t *d = to;
-    const uint8_t *s = from;
+/* From low to high addresses; memmove's areas may overlap, so nothing here is restrict. */
+static inline void edgeq_copy_up(uint8_t *d, const uint8_t *s, size_t n) {
     if ((((uintptr_t)d ^ (uintptr_t)s) & (WORD - 1u)) == 0u) {
         for (; n > 0u && ((uintptr_t)d & (WORD - 1u)) != 0u; --n) {
             *d++ = *s++;
@@ -49,6 +48,10 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n) {
         *d++ = *s++;
         KEEP(d);
     }
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+    edgeq_copy_up(to, from, n);
     return to;
 }
 
@@ -56,7 +59,8 @@ void *memmove(void *to, const void *from, size_t n) {
     uint8_t *d = to;
     const uint8_t *s = from;
     if ((uintptr_t)d - (uintptr_t)s >= n) {
-        return memcpy(to, from, n); /* a forward copy writes nothing that is still to be read */
+        edgeq_copy_up(d, s, n); /* writes nothing that is still to be read */
+        return to;
     }
     while (n > 0u) {
         --n;

@@ -230,10 +230,16 @@ __attribute__((used)) void edgeq_fault_frame(const uint32_t *frame) {
     edgeq_fault(text);
 }
 
-/* The main stack pointer at entry is the address of the stacked registers. */
+#if EDGEQ_CORE_HAS_MSPLIM
+#define LIFT_STACK_LIMIT "movs r1, #0\n msr msplim, r1\n"
+#else
+#define LIFT_STACK_LIMIT ""
+#endif
+
+/* The main stack pointer at entry is the address of the stacked registers. After a stack
+ * overflow the report needs what lies below the stack; the program does not go on. */
 __attribute__((naked)) void HardFault_Handler(void) {
-    __asm__ volatile("mrs r0, msp\n"
-                     "ldr r1, =edgeq_fault_frame\n"
+    __asm__ volatile("mrs r0, msp\n" LIFT_STACK_LIMIT "ldr r1, =edgeq_fault_frame\n"
                      "bx r1\n"
                      ".ltorg\n");
 }

@@ -1,0 +1,42 @@
+"""Shared fixtures: where the real models and data are, and what to say when they are not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("EDGEQ_SHARED", ROOT.parent / "shared"))
+
+MODELS = {
+    "kws": "kws_ref_model.tflite",
+    "ic": "pretrainedResnet_quant.tflite",
+    "vww": "vww_96_int8.tflite",
+    "ad": "ad01_int8.tflite",
+    "hello_world": "hello_world_int8.tflite",
+    "kws_float": "kws_ref_model_float32.tflite",
+    "ic_float": "pretrainedResnet.tflite",
+    "vww_float": "vww_96_float.tflite",
+    "ad_float": "ad01_fp32.tflite",
+    "hello_world_float": "hello_world_float.tflite",
+}
+
+
+def _shared(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"the real models and data are not there: {path} (set EDGEQ_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_path():
+    """name -> path of a real model; skips the test when the file is not there."""
+    return lambda name: _shared(SHARED / "models" / MODELS[name])
+
+
+@pytest.fixture(scope="session")
+def data_path():
+    """name -> path of a real data set; skips the test when the file is not there."""
+    return lambda name: _shared(SHARED / "data" / f"{name}.npz")
