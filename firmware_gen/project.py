@@ -225,6 +225,6 @@ def _filled(
         flags = [flag for flag in compile_flags(board, name, "") if flag not in ("", "-Werror")]
         values[f"{name}_cflags"] = " ".join(flags)
         values[f"{name}_ldflags"] = " ".join(link_flags(board, name, script))
-    for name, value in values.items():
-        template = template.replace(f"@{name}@", value)
+    for key, value in values.items():
+        template = template.replace(f"@{key}@", value)
     return template

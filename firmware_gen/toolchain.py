@@ -146,13 +146,19 @@ def compile_and_link(
         say(f"compiling {len(sources)} files with {tool.name} {tool.version}")
         with ThreadPoolExecutor(max_workers=2) as pool:
             list(pool.map(compile_one, sources, objects))
-        _say_first_link(tool, board, say)
+        mark = _first_link_mark(tool, board)
+        if mark is None or mark.exists():
+            say("linking")
+        else:
+            say(f"linking; zig first compiles its run-time library for {board.core}, once")
         command = [*tool.command, optimize, *map(str, objects), "-o", str(out_elf)]
         command += link_flags(board, tool.name, str(linker_script))
         command += ["-lgcc"] if tool.name == "gcc" else []
         failure = _run(command, environment)
     if failure is not None:
         raise _link_error(board, tool, failure)
+    if mark is not None:
+        mark.touch()
     audit_image(out_elf)
     use = memory_use(out_elf)
     map_path = out_elf.with_suffix(".map")
@@ -188,17 +194,11 @@ def _environment(tool: Compiler) -> dict[str, str]:
     return environment
 
 
-def _say_first_link(tool: Compiler, board: Board, say: Progress) -> None:
+def _first_link_mark(tool: Compiler, board: Board) -> Path | None:
+    """A file that is there once zig has linked for a board's core; None for gcc."""
     if tool.name == "gcc":
-        say("linking")
-        return
-    cpu = core_of(board).zig_cpu
-    mark = zig_cache_folder() / f"linked-{tool.version}-{cpu}"
-    if mark.exists():
-        say("linking")
-        return
-    say(f"linking; the first time, zig compiles its run-time library for {cpu} (seconds)")
-    mark.touch()
+        return None
+    return zig_cache_folder() / f"linked-{tool.version}-{board.core}"
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
@@ -228,7 +228,7 @@ def _output(command: Sequence[str]) -> str:
 
 
 def _link_error(board: Board, tool: Compiler, text: str) -> BoardError | ToolError:
-    # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "... region 'ram': overflowed by 8 bytes".
+    # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "region 'ram': overflowed by 8 bytes".
     for memory in (board.flash, board.ram):
         over = [int(n) for n in re.findall(rf"'?{memory.kind}'?:? overflowed by (\d+)", text)]
         if over:

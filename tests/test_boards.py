@@ -1,4 +1,4 @@
-"""Every board of boards/: its file, its firmware by both compilers, and a run where QEMU can."""
+"""Every board of boards/: its firmware by both compilers, and a run where QEMU knows it."""
 
 from __future__ import annotations
 
