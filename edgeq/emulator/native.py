@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import llvmlite.binding
@@ -241,6 +242,7 @@ def not_modelled(m: Any, offset: int) -> None:
 uart_function = kernel
 
 
+@cache
 def uart_reader(read: Any) -> Any:
     """The MMIO callback made of a UART's compiled `read(m, offset) -> value`."""
 
@@ -255,6 +257,7 @@ def uart_reader(read: Any) -> Any:
     return _callback(*types_in, result=types.uint64)(on_read)
 
 
+@cache
 def uart_writer(write: Any) -> Any:
     """The MMIO callback made of a UART's compiled `write(m, offset, value)`."""
 
