@@ -218,6 +218,23 @@ class Machine:
                 found[memory.origin + 2 * int(i)] = (length, int(counts[i]))
         return found
 
+    def read_memory(self, address: int, nbytes: int) -> bytes:
+        """Bytes of one of the board's memories; also after `close`.
+
+        Raises:
+            EmulatorError: they are not within one memory.
+        """
+        for memory, index in zip(
+            self._board.memories, self.record["region_index"][0], strict=False
+        ):
+            start = address - memory.origin
+            if start >= 0 and start + nbytes <= memory.nbytes:
+                first = 2 * int(index) + start
+                return self._memory[first : first + nbytes].tobytes()
+        raise EmulatorError(
+            f"{self._board.name}: {nbytes} bytes at 0x{address:08x} are not in one memory"
+        )
+
     def set_deadline(self, instructions: int) -> None:
         """Stop at the first block at or after so many instructions; at any time."""
         self._deadline[0] = instructions

@@ -122,6 +122,14 @@ class VirtualBoard(Emulator):
         """
         return self._machine.block_counts()
 
+    def read_memory(self, address: int, nbytes: int) -> bytes:
+        """What the board's memory holds; consistent once the run has ended.
+
+        Raises:
+            EmulatorError: the bytes are not within one of the board's memories.
+        """
+        return self._machine.read_memory(address, nbytes)
+
     @property
     def returncode(self) -> int | None:
         """None while the board runs; 0 after `close`; 1 if it stopped, then see `error`."""
