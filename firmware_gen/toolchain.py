@@ -104,9 +104,11 @@ def link_flags(board: Board, compiler: CompilerName, linker_script: str) -> list
     """
     core = core_of(board)
     common = ["-T", linker_script, "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler"]
+    common += ["-Wl,--fatal-warnings"]
     if compiler == "gcc":
-        return [*core.gcc_flags, "-nostdlib", *common, "-Wl,--fatal-warnings"]
-    return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", *common]
+        return [*core.gcc_flags, "-nostdlib", *common]
+    # The level is that of the run-time library; at -Os zig would drop the symbols.
+    return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", "-O2", *common]
 
 
 def compile_and_link(
@@ -151,7 +153,7 @@ def compile_and_link(
             say("linking")
         else:
             say(f"linking; zig first compiles its run-time library for {board.core}, once")
-        command = [*tool.command, optimize, *map(str, objects), "-o", str(out_elf)]
+        command = [*tool.command, *map(str, objects), "-o", str(out_elf)]
         command += link_flags(board, tool.name, str(linker_script))
         command += ["-lgcc"] if tool.name == "gcc" else []
         failure = _run(command, environment)
