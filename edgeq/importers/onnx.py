@@ -254,8 +254,8 @@ def layer_name(proto: onnx.NodeProto) -> str:
     """A readable name: the module's path, with the operator if that has no weights.
 
     torch writes the path into the node's name ("/features/features.0/Conv") or, in its newer
-    exporter, into the metadata "pkg.torch.onnx.name_scopes", where a BatchNormalization replaces
-    the convolution it is folded into; the filter keeps its name ("conv1.weight").
+    exporter, into the metadata "pkg.torch.onnx.name_scopes", where a BatchNormalization
+    replaces the convolution it is folded into; the filter keeps its name ("conv1.weight").
     """
     if proto.op_type in ("Conv", "Gemm") and len(proto.input) > 1:
         module, dot, last = str(proto.input[1]).rpartition(".")
