@@ -9,6 +9,7 @@ their ONNX names; the other tensors are named after the layers.
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ def read_onnx(path: Path) -> Graph:
         reader.read_node(proto)
     outputs = reader.read_outputs()
     if reader.problems:
-        raise ImportFailure(f"{path}: {'; '.join(reader.problems)}")
+        problems = re.sub(r"[\x00-\x1f\x7f]+", " ", "; ".join(reader.problems))
+        raise ImportFailure(f"{path}: {problems}")
     try:
         return Graph.build(
             path.stem,
