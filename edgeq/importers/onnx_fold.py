@@ -200,7 +200,7 @@ def _reshaped(
 
 def reshape_target(shape: Shape, node: OnnxNode) -> Shape:
     """Reshape's result for this input shape."""
-    return resolve_shape(shape, node.integers(1, "shape"), bool(node.integer("allowzero", 0)))
+    return resolve_shape(shape, node.integers(1, "shape"), node.flag("allowzero"))
 
 
 FOLDERS: Mapping[str, Callable[[OnnxNode], Array]] = MappingProxyType(

@@ -97,7 +97,7 @@ def _dropout(node: OnnxNode, builder: GraphBuilder) -> Activation:
 def _batch_normalization(node: OnnxNode, builder: GraphBuilder) -> Activation:
     """(x - mean) / sqrt(var + epsilon) * scale + bias, as one factor and one term a channel."""
     source = node.activation()
-    if node.integer("training_mode", 0):
+    if node.flag("training_mode"):
         raise Refused("is in training mode; export after model.eval()")
     scale, bias, mean, var = (
         node.weights(i, what).astype(np.float64)
@@ -116,7 +116,7 @@ def _batch_normalization(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 def _gemm(node: OnnxNode, builder: GraphBuilder) -> Activation:
     """A @ B * alpha + C * beta with constant B and C."""
-    if node.integer("transA", 0):
+    if node.flag("transA"):
         raise Refused("transA is 1, must be 0")
     alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
     weights, bias = node.weights(1, "B"), node.optional_weights(2, "C")
@@ -124,7 +124,7 @@ def _gemm(node: OnnxNode, builder: GraphBuilder) -> Activation:
         raise Refused(
             f"A has shape {node.activation().shape}, B {weights.shape}, must be matrices"
         )
-    weights = (weights if node.integer("transB", 0) else weights.T) * np.float32(alpha)
+    weights = (weights if node.flag("transB") else weights.T) * np.float32(alpha)
     if bias is not None:
         if bias.size not in (1, weights.shape[0]) or bias.shape[-1:] not in (
             (),
@@ -202,13 +202,15 @@ def _add_constant(
 ) -> Activation:
     """Sum with a constant that differs from pixel to pixel."""
     rank = len(source.shape)
-    if np.broadcast_shapes(source.shape, constant.shape) != source.shape:
-        raise Refused(f"input of shape {source.shape} would be repeated to fit the constant")
+    padded = (1,) * (rank - constant.ndim) + constant.shape
+    if len(padded) != rank or any(
+        extent not in (1, wanted) for extent, wanted in zip(padded, source.shape, strict=True)
+    ):
+        raise Refused(f"constant has shape {constant.shape}, must fit {source.shape}")
     order = builder.common_order((source,))
-    full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
     inputs = (
         builder.view(source, order),
-        builder.constant(f"{node.name}/constant", full.transpose(order)),
+        builder.constant(f"{node.name}/constant", constant.reshape(padded).transpose(order)),
     )
     return Activation(builder.emit(Add(), inputs, node.name), Layout.of(source.shape, order))
 
@@ -315,7 +317,7 @@ def _reduce_mean(node: OnnxNode, builder: GraphBuilder) -> Activation:
     source = node.activation()
     rank = len(source.shape)
     axes = node.axes(rank)
-    if axes is None and node.integer("noop_with_empty_axes", 0):
+    if axes is None and node.flag("noop_with_empty_axes"):
         return source
     axes = axes or tuple(range(rank))
     kept = tuple(axis for axis in range(rank) if axis not in axes)
@@ -330,10 +332,10 @@ def _reduce_mean(node: OnnxNode, builder: GraphBuilder) -> Activation:
     extents = [source.shape[axis] for axis in axes]
     image = (1, math.prod(extents[:-1]), extents[-1], channels)
     tensor = builder.shaped(source.tensor, image)
-    keep_dims = bool(node.integer("keepdims", 1)) and rank == 4
+    keep_dims = node.flag("keepdims", 1) and rank == 4
     output = builder.emit(Mean(keep_dims), (tensor,), node.name)
     left = Layout.of(tuple(1 if a in axes else e for a, e in enumerate(source.shape)), order)
-    if node.integer("keepdims", 1):
+    if node.flag("keepdims", 1):
         return Activation(output, left)
     return Activation(output, Layout(tuple(left.axes[a] for a in kept), left.extents))
 
