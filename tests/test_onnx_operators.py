@@ -324,6 +324,11 @@ def test_squeeze_unsqueeze_and_softmax(tmp_path, axis):
     )
 
 
+def test_softmax_over_a_flattened_image_before_gemm(tmp_path):
+    nodes = [node("Flatten", "x", "f"), node("Softmax", "f", "s"), node("Gemm", "s w", "y")]
+    check(tmp_path, nodes, {"x": [1, 2, 3, 4]}, {"y": None}, {"w": floats(24, 5)})
+
+
 def test_softmax_over_the_channels_of_an_image(tmp_path):
     nodes = [node("Softmax", "x", "y", axis=1)]
     check(tmp_path, nodes, {"x": [1, 6, 3, 4]}, {"y": None})

@@ -151,10 +151,12 @@ def _fully_connected(
     """X @ weights.T + bias over the last ONNX axis; weights OI in the order of memory."""
     source = node.activation()
     order = tuple(range(len(source.shape)))
+    if source.shape[-1:] != weights.shape[1:]:
+        raise Refused(
+            f"input has ONNX shape {source.shape}, B wants {weights.shape[1]} features"
+        )
     tensor = builder.view(source, order)
     index = source.layout.last_axis_index(order)
-    if source.shape[-1] != weights.shape[1]:
-        raise Refused(f"input has {source.shape[-1]} features, B wants {weights.shape[1]}")
     inputs = [tensor, builder.constant(f"{node.name}/filter", weights[:, index])]
     if bias is not None:
         inputs.append(builder.constant(f"{node.name}/bias", bias))
@@ -302,13 +304,14 @@ def _concat(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 
 def _softmax(node: OnnxNode, builder: GraphBuilder) -> Activation:
+    """Softmax along the axis that is innermost in memory, its elements in any order."""
     source = node.activation()
     rank = len(source.shape)
     axis = node.axis(node.integer("axis", -1), rank)
     for order in orders(rank):
-        if order[-1] == axis and source.layout.has_order(order):
+        if order[-1] == axis and source.layout.last_axis_index(order) is not None:
             tensor = builder.emit(Softmax(), (builder.view(source, order),), node.name)
-            return Activation(tensor, Layout.of(source.shape, order))
+            return Activation(tensor, source.layout)
     raise Refused(f"axis {axis} of ONNX shape {source.shape} is not innermost in memory")
 
 
