@@ -274,6 +274,18 @@ def test_clip_with_any_bounds(tmp_path, low, high):
     assert operators(graph) == ["relu"]
 
 
+def test_a_clamp_written_as_maximum_and_minimum(tmp_path):
+    nodes = [
+        node("CastLike", "l x", "low"),
+        node("Max", "x low", "m"),
+        node("CastLike", "m f", "c"),
+        node("Min", "h c", "y"),
+    ]
+    constants = {"l": np.array(-1), "h": np.float32(0.5), "f": np.float32(0)}
+    graph = check(tmp_path, nodes, {"x": [1, 8]}, {"y": None}, constants)
+    assert operators(graph) == ["relu", "relu"]
+
+
 def test_a_clip_without_bounds_is_nothing(tmp_path):
     limits = {"l": np.finfo(np.float32).min, "h": np.finfo(np.float32).max}
     nodes = [node("Clip", "x l h", "c"), node("Relu", "c", "y")]
