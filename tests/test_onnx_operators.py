@@ -193,16 +193,17 @@ def normalization(channels: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("group", [1, 3])
-def test_batch_normalization_goes_into_the_convolution_before_it(tmp_path, group):
+@pytest.mark.parametrize("inputs", ["x w", "x w b"])
+def test_batch_normalization_goes_into_the_convolution_before_it(tmp_path, inputs, group):
     graph = check(
         tmp_path,
         [
-            node("Conv", "x w", "c", group=group),
+            node("Conv", inputs, "c", group=group),
             node("BatchNormalization", "c s o m v", "y", epsilon=1e-3),
         ],
         {"x": [1, 3, 5, 5]},
         {"y": None},
-        {"w": floats(6, 3 // group, 3, 3), **normalization(6)},
+        {"w": floats(6, 3 // group, 3, 3), "b": floats(6), **normalization(6)},
     )
     assert len(graph.nodes) == 1
 
@@ -386,6 +387,24 @@ def test_two_inputs_and_two_outputs_keep_their_order(tmp_path):
     )
     assert graph.inputs == ("a", "b")
     assert operators(graph) == ["logistic", "relu"]
+
+
+def test_a_normalized_flat_image_is_reshaped_once(tmp_path):
+    nodes = [
+        node("Relu", "x", "r"),
+        node("Flatten", "r", "f"),
+        node("BatchNormalization", "f s o m v", "n"),
+        node("Gemm", "n w", "y"),
+    ]
+    constants = {"w": floats(24, 5), **normalization(24)}
+    graph = check(tmp_path, nodes, {"x": [1, 2, 3, 4]}, {"y": None}, constants)
+    assert operators(graph) == [
+        "relu",
+        "reshape",
+        "depthwise_conv_2d",
+        "reshape",
+        "fully_connected",
+    ]
 
 
 def test_dropout_and_identity_vanish(tmp_path):
