@@ -1,8 +1,8 @@
 """Board: one file of boards/ read and checked; an unknown or missing key is an error.
 
 A board is data only. Sizes are bytes, addresses and origins are absolute, clocks are hertz.
-`settings` of a clock or UART are integers for the C driver that its `kind` names; the drivers
-and the settings each wants are listed in firmware_gen/runtime/drivers.py.
+`settings` of a clock, UART or tick counter are integers for the C driver that its `kind` names;
+the drivers and the settings each wants are listed in firmware_gen/runtime/drivers.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How the core gets its clock; `kind` names the C driver, "reset" keeps the reset clock."""
+    """How the core reaches its clock; `kind` names the C driver, "reset" changes nothing."""
 
     kind: str
     core_hz: int
@@ -59,11 +59,22 @@ class Uart:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticks:
+    """What counts core clock ticks; `kind` names the C driver, "systick" the core's own."""
+
+    kind: str = "systick"
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Flashing:
     """How an image gets onto the board: `tool` is "pyocd" or "uf2" (copy to the USB drive)."""
 
     tool: Literal["pyocd", "uf2"]
     target: str
+
+
+_TABLES = (("clock", Clock), ("uart", Uart), ("flashing", Flashing), ("ticks", Ticks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,7 @@ class Board:
     sources: tuple[str, ...]  # documents that the figures come from
     qemu_machine: str | None = None  # name of QEMU's machine, None if it has none
     flashing: Flashing | None = None  # None: an emulator's machine only
+    ticks: Ticks = field(default_factory=Ticks)
 
     @property
     def flash(self) -> Memory:
@@ -137,7 +149,7 @@ def read_board(path: Path) -> Board:
     table["memories"] = tuple(
         _record(Memory, m, f"{where}: memories[{i}]") for i, m in enumerate(memories)
     )
-    for key, record in (("clock", Clock), ("uart", Uart), ("flashing", Flashing)):
+    for key, record in _TABLES:
         if key in table:
             table[key] = _record(record, table[key], f"{where}: {key}")
     if isinstance(table.get("sources"), list):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgeq.errors import ImportFailure
 from edgeq.graph import Graph
+from edgeq.importers.onnx import read_onnx
 from edgeq.importers.tflite import read_tflite
 from edgeq.model_file import load_graph
 from edgeq.passes.prove_accumulators import prove_accumulators
@@ -24,6 +25,8 @@ def read_model(path: str | Path) -> Graph:
     suffix = path.suffix.lower()
     if suffix == ".tflite":
         return prove_accumulators(read_tflite(path))
+    if suffix == ".onnx":
+        return read_onnx(path)
     if suffix == ".edgeq":
         return prove_accumulators(load_graph(path))
     raise ImportFailure(f"{path}: is '{suffix}', must be .tflite, .onnx or .edgeq")

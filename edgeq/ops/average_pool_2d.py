@@ -39,14 +39,7 @@ def pool_shape(op: str, window: Window, *shapes: Shape) -> tuple[Shape, ...]:
     """
     _, height, width, channels = image_shape(op, one_input(op, shapes))
     out_h, out_w = window.output_extent(height, width)
-    last_y = (out_h - 1) * window.stride_h - window.pad_top
-    last_x = (out_w - 1) * window.stride_w - window.pad_left
-    if (
-        window.pad_top >= window.reach_h
-        or window.pad_left >= window.reach_w
-        or last_y >= height
-        or last_x >= width
-    ):
+    if window.sees_only_padding(height, width):
         raise GraphError(f"{op}: a window of {window} lies wholly in the padding")
     return ((1, out_h, out_w, channels),)
 
@@ -141,11 +134,11 @@ def average_pool_2d_kernel(
             total[:] = 0
             count = 0
             for filter_y in range(window[0]):
-                in_y = out_y * window[2] - window[6] + filter_y
+                in_y = out_y * window[2] - window[6] + filter_y * window[4]
                 if in_y < 0 or in_y >= height:
                     continue
                 for filter_x in range(window[1]):
-                    in_x = out_x * window[3] - window[8] + filter_x
+                    in_x = out_x * window[3] - window[8] + filter_x * window[5]
                     if in_x < 0 or in_x >= width:
                         continue
                     for c in range(channels):

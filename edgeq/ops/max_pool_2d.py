@@ -103,11 +103,11 @@ def max_pool_2d_kernel(
             pixel = out[out_y, out_x]
             pixel[:] = -128
             for filter_y in range(window[0]):
-                in_y = out_y * window[2] - window[6] + filter_y
+                in_y = out_y * window[2] - window[6] + filter_y * window[4]
                 if in_y < 0 or in_y >= height:
                     continue
                 for filter_x in range(window[1]):
-                    in_x = out_x * window[3] - window[8] + filter_x
+                    in_x = out_x * window[3] - window[8] + filter_x * window[5]
                     if in_x < 0 or in_x >= width:
                         continue
                     for c in range(channels):

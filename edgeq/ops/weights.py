@@ -37,7 +37,8 @@ def quantize_array(real: Array, quant: QuantParams) -> Array:
 
     The division is in float32, as TFLM's QUANTIZE has it (reference/quantize.h).
     """
-    quotient = np.asarray(real, np.float32) / np.float32(quant.scale[0])
+    with np.errstate(over="ignore"):  # an infinite quotient is clamped like any large one
+        quotient = np.asarray(real, np.float32) / np.float32(quant.scale[0])
     magnitude = np.floor(np.abs(quotient.astype(np.float64)) + 0.5)
     q: Array = np.copysign(magnitude, quotient) + quant.zero_point
     return np.clip(q, INT8_MIN, INT8_MAX).astype(np.int8)

@@ -76,6 +76,25 @@ class Window:
             (padded_w - self.reach_w) // self.stride_w + 1,
         )
 
+    def sees_only_padding(self, height: int, width: int) -> bool:
+        """Whether the window of some output pixel has no tap inside the image."""
+        out_h, out_w = self.output_extent(height, width)
+
+        def row_is_empty(start: int, taps: int, step: int, extent: int) -> bool:
+            return not any(0 <= start + tap * step < extent for tap in range(taps))
+
+        return any(
+            row_is_empty(
+                y * self.stride_h - self.pad_top, self.filter_h, self.dilation_h, height
+            )
+            for y in range(out_h)
+        ) or any(
+            row_is_empty(
+                x * self.stride_w - self.pad_left, self.filter_w, self.dilation_w, width
+            )
+            for x in range(out_w)
+        )
+
     def taps(self, out_y: int, out_x: int, shape: Shape) -> list[tuple[int, int, int, int]]:
         """(filter_y, filter_x, in_y, in_x) of the taps of one output pixel inside the image."""
         _, height, width, _ = shape

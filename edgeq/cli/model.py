@@ -1,0 +1,164 @@
+"""Commands on models alone: inspect, quantize, run, evaluate, explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from edgeq.cli.output import (
+    InputScaleOption,
+    JsonOption,
+    ModelArgument,
+    console,
+    progress_bar,
+    say,
+    show,
+)
+from edgeq.data import read_array, read_labelled, to_input
+from edgeq.errors import DataError
+from edgeq.evaluate import evaluate, run_graph
+from edgeq.explain import multiplier_rows
+from edgeq.graph import Graph
+from edgeq.importers import read_model
+from edgeq.memory import plan_memory
+from edgeq.model_file import save_graph
+from edgeq.quantize import quantize
+from edgeq.report import model as picture
+
+
+def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
+    """Show a model's layers, inputs, outputs, MACs, weights and memory plan."""
+    graph = read_model(model)
+    plan = plan_memory(graph) if graph.is_quantized else None
+    rows = picture.layer_rows(graph, plan)
+    record = {
+        "name": graph.name,
+        "quantized": graph.is_quantized,
+        "inputs": [picture.tensor_row(t) for t in graph.input_tensors()],
+        "outputs": [picture.tensor_row(t) for t in graph.output_tensors()],
+        "layers": rows,
+        "macs": sum(r.macs for r in rows),
+        "weight_nbytes": sum(r.weight_nbytes for r in rows),
+        "arena_nbytes": plan.arena_nbytes if plan else None,
+        "lower_bound_nbytes": plan.lower_bound_nbytes if plan else None,
+        "peak_step": plan.peak_step if plan else None,
+        "placements": dict(plan.placements) if plan else None,
+    }
+    show(
+        json,
+        record,
+        picture.model_picture(graph, rows, plan, console.width),
+        picture.model_summary(graph, rows, plan),
+    )
+
+
+def quantize_command(
+    model: ModelArgument,
+    calibration: Annotated[Path, typer.Option(help=".npz or .npy of representative samples.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Use only the first COUNT samples.")
+    ] = None,
+    input_scale: InputScaleOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Quantize a float model after training, calibrated by min/max over samples."""
+    graph = read_model(model)
+    if graph.is_quantized:
+        raise DataError(f"{model}: is quantized already; it can be used as it is")
+    x = to_input(graph, read_array(calibration)[:count], input_scale)
+    with progress_bar("calibrating") as progress:
+        quantized = quantize(graph, x, progress=progress)
+    save_graph(quantized, output)
+    plan = plan_memory(quantized)
+    source = quantized.input_tensors()[0]
+    record = {
+        "output": output,
+        "samples": len(x),
+        "layers": len(quantized.nodes),
+        "float_weight_nbytes": _weight_nbytes(graph),
+        "weight_nbytes": _weight_nbytes(quantized),
+        "arena_nbytes": plan.arena_nbytes,
+        "input": picture.tensor_row(source),
+    }
+    show(
+        json,
+        record,
+        f"{output}: {len(quantized.nodes)} integer layers, calibrated on {len(x)} samples\n"
+        f"weights {_weight_nbytes(graph):,} -> {_weight_nbytes(quantized):,} bytes, "
+        f"arena {plan.arena_nbytes:,} bytes",
+    )
+
+
+def _weight_nbytes(graph: Graph) -> int:
+    return sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
+
+
+def run_command(
+    model: ModelArgument,
+    input: Annotated[Path, typer.Option("--input", "-i", help=".npy or .npz of samples.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write.")],
+    input_scale: InputScaleOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a model on samples and write its first output."""
+    graph = read_model(model)
+    x = to_input(graph, read_array(input), input_scale)
+    with progress_bar("running") as progress:
+        outputs = run_graph(graph, x, progress)
+    try:
+        with output.open("wb") as stream:
+            np.save(stream, outputs[0], allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{output}: cannot be written: {error.strerror}") from error
+    record = {
+        "output": output,
+        "samples": len(x),
+        "shape": outputs[0].shape,
+        "dtype": outputs[0].dtype.name,
+        "tensor": picture.tensor_row(graph.output_tensors()[0]),
+    }
+    show(json, record, f"{output}: {outputs[0].dtype} {outputs[0].shape}")
+
+
+def evaluate_command(
+    model: ModelArgument,
+    data: Annotated[
+        Path, typer.Option(help=".npz with `inputs` and `labels` (class numbers).")
+    ],
+    input_scale: InputScaleOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a classifier's accuracy, with its confusion matrix."""
+    graph = read_model(model)
+    inputs, labels = read_labelled(data)
+    x = to_input(graph, inputs, input_scale)
+    with progress_bar("evaluating") as progress:
+        result = evaluate(graph, x, labels, progress)
+    record = {
+        "model": graph.name,
+        "quantized": graph.is_quantized,
+        "samples": result.samples,
+        "correct": result.correct,
+        "accuracy": result.accuracy,
+        "confusion": result.confusion,
+    }
+    show(json, record, picture.evaluation_picture(result))
+
+
+def explain_multiplier_command(
+    m: Annotated[float, typer.Option("--m", help="The real factor M = s1 * s2 / s3.")],
+    p: Annotated[int, typer.Option("--p", help="The integer product P to be scaled.")],
+    json: JsonOption = False,
+) -> None:
+    """Show how M * P becomes (M0 * P) >> n: a multiply and a shift, for n = 1..16."""
+    rows = multiplier_rows(m, p)
+    show(json, {"m": m, "p": p, "product": m * p, "rows": rows})
+    if not json:
+        console.print(picture.multiplier_picture(m, p, rows))
+        console.print(picture.error_bars(rows))
+        if not any(row.is_first_within_one for row in rows):
+            say("no n up to 16 comes within one: P is too large for a multiplier this short")

@@ -1,0 +1,101 @@
+"""What commands share: the consoles, --json, progress bars, error lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+console = Console()
+stderr = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
+ModelArgument = Annotated[Path, typer.Argument(help="A .tflite, .onnx or .edgeq file.")]
+BoardOption = Annotated[
+    str,
+    typer.Option("--board", "-b", help="Board name (`edgeq boards`), or a .toml of your own."),
+]
+
+
+class EmulatorKind(StrEnum):
+    """The emulators."""
+
+    virtual = "virtual"
+    qemu = "qemu"
+
+
+class Compiler(StrEnum):
+    """The compilers."""
+
+    gcc = "gcc"
+    zig = "zig"
+
+
+EmulatorOption = Annotated[EmulatorKind, typer.Option(help="Which emulator runs the board.")]
+CompilerOption = Annotated[
+    Compiler | None, typer.Option(help="arm-none-eabi-gcc, or zig's clang; else what is there.")
+]
+InputScaleOption = Annotated[
+    float | None,
+    typer.Option(help="What one unit of the data is worth: real = scale * value."),
+]
+
+
+def show(as_json: bool, record: Any, *renderables: RenderableType) -> None:
+    """Print the record as JSON, or the renderables for people."""
+    if as_json:
+        print(json.dumps(plain(record), indent=2))
+        return
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def plain(value: Any) -> Any:
+    """The value in what JSON knows; dataclasses by field, arrays as lists, paths as text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+@contextmanager
+def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while work goes on; yields a function of (done, in all)."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        console=stderr,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(title, total=None)
+
+        def update(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+def say(text: str) -> None:
+    """One line for people, on stderr, so that stdout stays the result."""
+    stderr.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,115 @@
+"""Arrays from files, and how they become a graph's input.
+
+An int8 array goes to an int8 input as it is; reals are quantized with the input's scale and
+zero point; uint8 is taken for pixels: real = value (times `input_scale` if given), and where no
+scale is given and the input's zero point is -128, the byte less 128, as a camera's firmware
+would do it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from edgeq.errors import DataError
+from edgeq.graph import Array, Graph, Tensor
+from edgeq.ops.weights import quantize_array
+
+
+def read_array(path: Path, key: str | None = None) -> Array:
+    """The array of a .npy file; of a .npz the one called `key`, or "inputs", or the only one.
+
+    Raises:
+        DataError: the file is missing or damaged, or has no such array.
+    """
+    archive = _load(path)
+    if isinstance(archive, np.ndarray):
+        return archive
+    names = list(archive)
+    wanted = key or ("inputs" if "inputs" in names else names[0] if len(names) == 1 else None)
+    if wanted is None or wanted not in names:
+        raise DataError(
+            f"{path}: has the arrays {', '.join(names)}; must have '{wanted or key}'"
+        )
+    return archive[wanted]
+
+
+def read_labelled(path: Path) -> tuple[Array, Array]:
+    """`inputs` (N, ...) and `labels` (N,), class numbers, of a .npz file.
+
+    Raises:
+        DataError: the file is missing or damaged, or the arrays do not belong together.
+    """
+    archive = _load(path)
+    if isinstance(archive, np.ndarray) or not {"inputs", "labels"} <= set(archive):
+        raise DataError(f"{path}: must be an .npz with 'inputs' and 'labels'")
+    inputs, labels = archive["inputs"], archive["labels"]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DataError(f"{path}: labels are {labels.dtype}{labels.shape}, must be whole (N,)")
+    if inputs.shape[:1] != labels.shape or len(labels) == 0:
+        raise DataError(f"{path}: {inputs.shape[:1]} inputs for {labels.shape} labels")
+    return inputs, labels
+
+
+def _load(path: Path) -> Array | dict[str, Array]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: is no .npy or .npz file, or damaged: {error}") from error
+
+
+def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
+    """`x` (N, ...) or one sample, as the graph's only input wants it; see the module.
+
+    Raises:
+        DataError: the graph has several inputs, the shape does not fit, NaN, or uint8 values of
+            which nobody said what they mean.
+    """
+    tensors = graph.input_tensors()
+    if len(tensors) != 1:
+        raise DataError(f"{graph.name}: has {len(tensors)} inputs, this command takes one")
+    tensor = tensors[0]
+    x = _shaped(x, tensor)
+    if x.dtype == tensor.dtype and x.dtype != np.float32 and input_scale is None:
+        return x
+    if x.dtype.kind not in "fiu":
+        raise DataError(f"{graph.name}: input is {x.dtype}, must be numbers")
+    if x.dtype == np.uint8 and input_scale is None and tensor.dtype == np.int8:
+        if tensor.quant is not None and tensor.quant.zero_point == -128:
+            return (x ^ 0x80).view(np.int8)
+        raise DataError(
+            f"{graph.name}: input is uint8, the network wants int8; say what a unit is worth "
+            "with --input-scale (for pixels of 0 to 1: 0.00392156862745098)"
+        )
+    real = x.astype(np.float32) * np.float32(1.0 if input_scale is None else input_scale)
+    if not np.isfinite(real).all():
+        raise DataError(f"{graph.name}: input holds NaN or infinite values")
+    if tensor.dtype == np.float32:
+        return real
+    if tensor.quant is None or tensor.dtype != np.int8:
+        raise DataError(f"{graph.name}: input is {x.dtype}, must be {tensor.dtype}")
+    return quantize_array(real, tensor.quant)
+
+
+def _shaped(x: Array, tensor: Tensor) -> Array:
+    if x.shape == tensor.shape[1:] and x.ndim:
+        return x[np.newaxis]
+    if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:] or x.shape[0] == 0:
+        wanted = ", ".join(["samples", *(str(e) for e in tensor.shape[1:])])
+        raise DataError(f"'{tensor.name}': input shape is {x.shape}, must be ({wanted})")
+    return x
+
+
+def in_reals(q: Array, tensor: Tensor) -> Array:
+    """Real = scale * (q - zero_point); float tensors as they are."""
+    if tensor.quant is None:
+        return q.astype(np.float32)
+    return (q.astype(np.float32) - tensor.quant.zero_point) * np.float32(tensor.quant.scale[0])

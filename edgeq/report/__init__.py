@@ -1,0 +1,1 @@
+"""Tables and pictures for people: values in, rich renderables out."""

@@ -1,0 +1,80 @@
+"""What the firmware and the compilers must know of each Cortex-M core.
+
+Sources: the cores' technical reference manuals, and the Armv6-M, Armv7-M and Armv8-M
+Architecture Reference Manuals (Arm DDI0419E, DDI0403E, DDI0553B).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from edgeq.board import Board
+from edgeq.errors import BoardError
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """One core: compiler options, and which optional registers it has.
+
+    Integer firmware needs no floating point unit, so all cores but the M55 use the soft-float
+    ABI, and neither compiler then touches an FPU register. Helium (MVE) shares its registers
+    with the FPU and wants the hard-float ABI.
+    """
+
+    gcc_flags: tuple[str, ...]
+    zig_target: str
+    zig_cpu: str
+    has_vtor: bool  # the vector table can be moved: VTOR
+    has_fault_status: bool  # CFSR, HFSR, BFAR: not in Armv6-M
+    has_msplim: bool  # stack limit registers: Armv8-M with the main extension
+    has_caches: bool  # instruction and data caches that software must enable
+
+
+def _gcc(cpu: str, float_abi: str = "soft") -> tuple[str, ...]:
+    return ("-mthumb", f"-mcpu={cpu}", f"-mfloat-abi={float_abi}")
+
+
+_SOFT = "thumb-freestanding-eabi"
+_HARD = "thumb-freestanding-eabihf"
+
+# The columns after the CPU: VTOR, fault status, MSPLIM, caches.
+CORES = MappingProxyType(
+    {
+        # VTOR is absent from the M0: Arm DDI0432C section 4.3; optional on the M0+ (DDI0484C
+        # section 4.3), implemented by the RP2040 and the STM32G0.
+        "cortex-m0": Core(_gcc("cortex-m0"), _SOFT, "cortex_m0", False, False, False, False),
+        "cortex-m0plus": Core(
+            _gcc("cortex-m0plus"), _SOFT, "cortex_m0plus", True, False, False, False
+        ),
+        "cortex-m3": Core(_gcc("cortex-m3"), _SOFT, "cortex_m3", True, True, False, False),
+        "cortex-m4": Core(_gcc("cortex-m4"), _SOFT, "cortex_m4", True, True, False, False),
+        # Arm DDI0489F section 5.4: caches of the M7; DDI0403E section B3.2.
+        "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True),
+        "cortex-m33": Core(_gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False),
+        "cortex-m55": Core(
+            _gcc("cortex-m55", "hard"),
+            _HARD,
+            "cortex_m55+mve_fp+fp_armv8d16+fullfp16",
+            True,
+            True,
+            True,
+            True,
+        ),
+    }
+)
+
+
+def core_of(board: Board) -> Core:
+    """The entry of a board's core.
+
+    Raises:
+        BoardError: the core is in no entry.
+    """
+    try:
+        return CORES[board.core]
+    except KeyError:
+        known = ", ".join(CORES)
+        raise BoardError(
+            f"{board.name}: core is '{board.core}', firmware is known for {known}"
+        ) from None

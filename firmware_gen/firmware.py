@@ -1,0 +1,194 @@
+"""generate: a quantized graph and a board -> a folder of C that builds by itself.
+
+model.c, model.h, kernels/    the model: all that somebody else's firmware needs
+serial/                       the program: answers the host's requests on the UART
+samples.c, samples.h          inputs in flash, if asked for
+self_test.c, self_test.h      inputs and the outputs that the interpreter gives
+example_main.c, example.mk    a program of its own that runs the self-test: make -f example.mk
+runtime/, link.ld, Makefile, CMakeLists.txt     from project.py
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq.board import Board
+from edgeq.digest import graph_digest
+from edgeq.errors import BoardError
+from edgeq.graph import Array, Graph
+from edgeq.memory import MemoryPlan, plan_memory
+from firmware_gen.kernels import kernels_folder
+from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
+from firmware_gen.model_c import ModelCode, model_code
+from firmware_gen.project import build_project, project_sources, write_project
+from firmware_gen.runtime.drivers import runtime_folder
+from firmware_gen.toolchain import BuildResult, CompilerName, Progress
+from firmware_gen.vectors import (
+    SELF_TEST_HEADER,
+    checked_samples,
+    self_test_inputs,
+    self_test_source,
+    sources_of_samples,
+)
+
+KERNELS = "kernels"
+SERIAL = "serial"
+INCLUDE_DIRS = (".", KERNELS, SERIAL)
+_SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
+_SERIAL_HEADERS = ("edgeq_app.h", "edgeq_framing.h", "edgeq_serial.h")
+
+# Least static memory and code of the program and the runtime, with slack to the linked images of
+# all cores and both compilers: who needs more than this and the model cannot fit. The linker has
+# the last word.
+PROGRAM_RAM_NBYTES = 320
+PROGRAM_FLASH_NBYTES = 3072
+# A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
+NAMES_NBYTES = 256 - 22 - 16 - len("1") - 3
+
+_EXAMPLE_MK = """\
+# Builds build/example/firmware.elf, which runs the self-test: `make -f example.mk`, with the
+# same choices as the Makefile.
+override SOURCES = {sources}
+BUILD = build/example
+
+include Makefile
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedFirmware:
+    """A folder that builds, and what is in it."""
+
+    folder: Path
+    board: Board
+    graph: Graph
+    plan: MemoryPlan
+    model: ModelCode
+    digest: bytes  # of the graph; the firmware's IDENTITY has it
+    sources: tuple[str, ...]  # C files of the program besides the runtime's, in the folder
+    example_sources: tuple[str, ...]  # those of the example, empty without a self-test
+    include_dirs: tuple[str, ...] = INCLUDE_DIRS
+
+
+def generate(
+    graph: Graph,
+    board: Board,
+    folder: str | Path,
+    *,
+    samples: Array | Sequence[Array] | None = None,
+    self_test: int = 2,
+    stack_nbytes: int = STACK_NBYTES,
+) -> GeneratedFirmware:
+    """Write the firmware of a quantized graph for a board into `folder`.
+
+    `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for each
+    input of the graph, samples on the first axis. `self_test` is the number of vectors with
+    which example_main.c checks itself (the first samples, or else random); 0 leaves it out.
+
+    Raises:
+        GraphError: the graph is not quantized, or cannot be lowered to C.
+        BoardError: the model cannot fit the board, with the bytes needed and the bytes there.
+        DataError: samples of a wrong shape or type.
+    """
+    folder = Path(folder)
+    plan = plan_memory(graph)
+    model = model_code(graph, plan)
+    _check_names(graph, board)
+    stored = None if samples is None else checked_samples(graph, samples)
+    sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
+    check_fit(board, graph, plan, model.constant_nbytes + sample_nbytes, stack_nbytes)
+
+    for name in (KERNELS, SERIAL):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    _write(folder / "model.c", model.source)
+    _write(folder / "model.h", model.header)
+    for name in model.kernel_headers:
+        shutil.copyfile(kernels_folder() / name, folder / KERNELS / name)
+    sources = ["model.c", *_copy_serial(folder, "flash" if stored is not None else "serial")]
+    if stored is not None:
+        source, header = sources_of_samples(graph, stored)
+        _write(folder / "samples.c", source)
+        _write(folder / "samples.h", header)
+        sources.append("samples.c")
+    example: tuple[str, ...] = ()
+    if self_test:
+        vectors = self_test_inputs(graph, stored, self_test)
+        _write(folder / "self_test.c", self_test_source(graph, vectors))
+        _write(folder / "self_test.h", SELF_TEST_HEADER)
+        shutil.copyfile(runtime_folder() / "example_main.c", folder / "example_main.c")
+        example = ("example_main.c", "self_test.c", "model.c")
+        names = " ".join(project_sources(board, example))
+        _write(folder / "example.mk", _EXAMPLE_MK.format(sources=names))
+    write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
+    return GeneratedFirmware(
+        folder, board, graph, plan, model, graph_digest(graph), tuple(sources), example
+    )
+
+
+def build(
+    firmware: GeneratedFirmware,
+    compiler: CompilerName | None = None,
+    optimize: str = "-O2",
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build the generated program into build/ in its folder; errors as `build_project`."""
+    return build_project(
+        firmware.board,
+        firmware.folder,
+        firmware.sources,
+        firmware.include_dirs,
+        compiler,
+        optimize,
+        progress,
+    )
+
+
+def check_fit(
+    board: Board, graph: Graph, plan: MemoryPlan, constant_nbytes: int, stack_nbytes: int
+) -> None:
+    """Refuse a model that cannot fit, before anything is built.
+
+    Raises:
+        BoardError: the arena, the stack and the program's least static memory exceed the ram, or
+            constants and the least code exceed the flash; with all the bytes.
+    """
+    stack = stack_nbytes + GUARD_NBYTES
+    ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
+    flash = constant_nbytes + PROGRAM_FLASH_NBYTES
+    found = []
+    if ram > board.ram.nbytes:
+        found.append(
+            f"{ram} bytes of ram needed (arena {plan.arena_nbytes}, stack {stack}, program "
+            f"{PROGRAM_RAM_NBYTES}), '{board.ram.name}' has {board.ram.nbytes}"
+        )
+    if flash > board.flash.nbytes:
+        found.append(
+            f"{flash} bytes of flash needed (constants {constant_nbytes}, program at least "
+            f"{PROGRAM_FLASH_NBYTES}), '{board.flash.name}' has {board.flash.nbytes}"
+        )
+    if found:
+        raise BoardError(f"{board.name}: {graph.name} does not fit: {'; '.join(found)}")
+
+
+def _check_names(graph: Graph, board: Board) -> None:
+    nbytes = len(graph.name.encode()) + len(board.name.encode())
+    if nbytes > NAMES_NBYTES:
+        raise BoardError(
+            f"{board.name}: the names of board and model have {nbytes} bytes, at most "
+            f"{NAMES_NBYTES} fit into the identity that the firmware sends; rename the model"
+        )
+
+
+def _copy_serial(folder: Path, application: str) -> list[str]:
+    """The C files of the serial program; `application` says where inputs come from."""
+    sources = [*_SERIAL_FILES, f"edgeq_app_{application}.c"]
+    for name in (*sources, *_SERIAL_HEADERS):
+        shutil.copyfile(runtime_folder() / name, folder / SERIAL / name)
+    return [f"{SERIAL}/{name}" for name in sources]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

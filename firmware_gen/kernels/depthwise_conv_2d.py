@@ -1,0 +1,55 @@
+"""DEPTHWISE_CONV_2D in C: accumulators of a pixel in scratch.
+
+Twin of edgeq/ops/depthwise_conv_2d.py.
+"""
+
+from __future__ import annotations
+
+from edgeq.graph import Shape
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from firmware_gen.kernels.kernel import (
+    Constant,
+    Kernel,
+    Layer,
+    LayerCode,
+    folded_bias,
+    image_of,
+    multiplier_constants,
+    product_parameters,
+    window_of,
+)
+
+
+def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
+    """One int32 accumulator per output channel."""
+    return 4 * shapes[1][2]
+
+
+def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
+    """Filter HWC as it is."""
+    weights, bias = layer.inputs[1].data, layer.inputs[2].data
+    assert weights is not None
+    assert bias is not None
+    rows = weights.reshape(-1, weights.shape[2]).T
+    return LayerCode(
+        constants=(
+            Constant("filter", "int8_t", weights, f"HWC {weights.shape}"),
+            Constant("bias", "int32_t", folded_bias(op, bias, rows)),
+            *multiplier_constants(op),
+        ),
+        struct="edgeq_depthwise_conv_2d",
+        parameters={
+            "window": window_of(op),
+            **product_parameters(op, layer),
+            "depth_multiplier": weights.shape[2] // layer.inputs[0].shape[3],
+            "input": image_of(layer.inputs[0]),
+            "output": image_of(layer.outputs[0]),
+        },
+        calls=(
+            f"edgeq_depthwise_conv_2d(&op, {layer.read(0)}, {layer.own('filter')}, "
+            f"{layer.own('bias')}, {layer.scratch()}, {layer.write()});",
+        ),
+    )
+
+
+KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes)

@@ -1,0 +1,173 @@
+"""What the generator of a layer is given and what it gives: constants, parameters, calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from edgeq.errors import GraphError
+from edgeq.graph import Array, Shape, Tensor
+from edgeq.ops.op import IntegerOp
+from firmware_gen.c_text import Value
+
+# C objects that belong to a layer: their names are <layer>_<role>.
+ROLES = (
+    "filter",
+    "bias",
+    "multiplier",
+    "shift",
+    "table",
+    "thresholds",
+    "output",
+    "scratch",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An array in flash; its C name is <layer>_<role>."""
+
+    role: str
+    ctype: str
+    values: Array
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One node as a generator sees it: tensors, and C expressions of where they are."""
+
+    name: str  # a C identifier
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    input_at: tuple[str, ...]  # offsets in the arena or names of constants
+    output_at: tuple[str, ...]
+    scratch_at: str
+
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the inputs, constants included."""
+        return tuple(t.shape for t in self.inputs)
+
+    def own(self, role: str) -> str:
+        """C name of a constant that the layer emits."""
+        return f"{self.name}_{role}"
+
+    def read(self, index: int, ctype: str = "int8_t") -> str:
+        """C expression of a pointer to input `index`."""
+        tensor = self.inputs[index]
+        if tensor.data is not None:
+            name = self.input_at[index]
+            return (
+                name if C_TYPES.get(tensor.dtype.name) == ctype else f"(const {ctype} *){name}"
+            )
+        return f"{AT[ctype]}({self.input_at[index]})"
+
+    def write(self, index: int = 0, ctype: str = "int8_t") -> str:
+        """C expression of a pointer to output `index`."""
+        return f"{AT[ctype]}({self.output_at[index]})"
+
+    def scratch(self, ctype: str = "int32_t") -> str:
+        """C expression of a pointer to the scratch."""
+        return f"{AT[ctype]}({self.scratch_at})"
+
+
+# C types of the constants that a layer reads as they are.
+C_TYPES = MappingProxyType({"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"})
+
+# The macros of model.c that take an offset in the arena to a typed pointer.
+AT = MappingProxyType(
+    {
+        "int8_t": "INT8_AT",
+        "uint8_t": "UINT8_AT",
+        "int32_t": "INT32_AT",
+        "edgeq_float_bits": "FLOAT_BITS_AT",
+        "edgeq_float_word": "FLOAT_WORD_AT",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCode:
+    """What a layer is in C."""
+
+    constants: tuple[Constant, ...] = ()
+    struct: str = ""  # type of the parameters; "" if there is no code
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()  # statements; the parameters are `op`
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How an integer operator becomes C: its header and its generator."""
+
+    header: str | None  # None: the operator needs no code
+    emit: Callable[[Any, Layer], LayerCode]
+    scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
+
+
+def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
+    """The kernel needs no scratch."""
+    return 0
+
+
+def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
+    """These integer fields of an operator, in the order of its dataclass."""
+    return {name: int(getattr(op, name)) for name in names}
+
+
+def all_parameters(op: Any) -> dict[str, Value]:
+    """Every field of an operator of which all fields are integers."""
+    return parameters_of(op, *(f.name for f in fields(op)))
+
+
+def window_of(op: Any) -> dict[str, Value]:
+    """The window of an operator as a struct edgeq_window."""
+    return {name: int(getattr(op.window, name)) for name in (f.name for f in fields(op.window))}
+
+
+def image_of(tensor: Tensor) -> dict[str, Value]:
+    """The extents of an NHWC tensor as a struct edgeq_image."""
+    _, height, width, channels = tensor.shape
+    return {"height": height, "width": width, "channels": channels}
+
+
+def folded_bias(op: Any, bias: Array, rows: Array) -> Array:
+    """Bias - z1 * sum(filter) of each channel; rows: (O, taps), the filter by channel.
+
+    sum((q1 - z1) * q2) = sum(q1 * q2) - z1 * sum(q2): the kernels add only the first. That
+    no partial sum leaves int32 is proven by passes/prove_accumulators.py.
+    """
+    wide = rows.astype(np.int64)
+    folded = bias.astype(np.int64) - op.input_zero_point * wide.sum(1)
+    return folded.astype(np.int32)
+
+
+def multiplier_constants(op: Any) -> tuple[Constant, ...]:
+    """The multipliers and shifts of a product, one each per channel or one for all.
+
+    Raises:
+        GraphError: a shift is beyond what an int32 can be shifted by.
+    """
+    for shift in op.shift:
+        if not -31 <= shift <= 31:
+            raise GraphError(f"{op.name}: shift is {shift}, must be within -31 .. 31")
+    return (
+        Constant("multiplier", "int32_t", np.array(op.multiplier, np.int32)),
+        Constant("shift", "int8_t", np.array(op.shift, np.int8)),
+    )
+
+
+def product_parameters(op: Any, layer: Layer) -> dict[str, Value]:
+    """What convolutions and FULLY_CONNECTED share, in the order of their dataclasses."""
+    return {
+        **parameters_of(
+            op, "input_zero_point", "output_zero_point", "activation_min", "activation_max"
+        ),
+        "multiplier": layer.own("multiplier"),
+        "shift": layer.own("shift"),
+        "multiplier_step": int(len(op.multiplier) > 1),
+    }

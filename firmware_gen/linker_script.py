@@ -1,0 +1,105 @@
+"""The linker script of a board, for GNU ld and for LLD.
+
+Image: vectors, code, constants and the initial values of .data in the first flash; .data, .bss
+(with the arena) and the stack, in this order, in the first ram. Symbols for the startup code:
+edgeq_data_load/start/end, edgeq_bss_start/end, edgeq_stack_guard/bottom/top.
+"""
+
+from __future__ import annotations
+
+from edgeq.board import Board
+from edgeq.errors import BoardError
+
+STACK_NBYTES = 4096
+GUARD_NBYTES = 32  # below the stack, filled by startup.c; part of the .stack section
+
+_TEMPLATE = """\
+/* Linker script for @title@. */
+ENTRY(Reset_Handler)
+
+MEMORY
+{
+    flash (rx) : ORIGIN = @flash_origin@, LENGTH = @flash_nbytes@
+    ram (rwx) : ORIGIN = @ram_origin@, LENGTH = @ram_nbytes@
+}
+
+SECTIONS
+{
+    /* The second stage of an RP2040's boot loader; empty for all others. */
+    .boot2 : { KEEP(*(.boot2)) } > flash
+
+    /* A vector table lies at a multiple of its size rounded up to a power of two. */
+    .vectors : ALIGN(256) { KEEP(*(.vectors)) } > flash
+
+    .text : ALIGN(4) { *(.text .text.*) } > flash
+
+    .rodata : ALIGN(16) { *(.rodata .rodata.*) . = ALIGN(4); } > flash
+
+    .data : ALIGN(16)
+    {
+        edgeq_data_start = .;
+        *(.data .data.*)
+        . = ALIGN(4);
+        edgeq_data_end = .;
+    } > ram AT > flash
+    edgeq_data_load = LOADADDR(.data);
+
+    .bss (NOLOAD) : ALIGN(16)
+    {
+        edgeq_bss_start = .;
+        *(.bss .bss.* COMMON)
+        . = ALIGN(4);
+        edgeq_bss_end = .;
+    } > ram
+
+    .stack (NOLOAD) : ALIGN(32)
+    {
+        edgeq_stack_guard = .;
+        . = . + @guard_nbytes@;
+        edgeq_stack_bottom = .;
+        . = . + @stack_nbytes@;
+        edgeq_stack_top = .;
+    } > ram
+
+    /* Nothing unwinds a stack. */
+    /DISCARD/ : { *(.ARM.exidx .ARM.exidx.* .ARM.extab .ARM.extab.*) }
+}
+
+ASSERT(SIZEOF(.boot2) == 0 || SIZEOF(.boot2) == 256, ".boot2 must be empty or 256 bytes")
+ASSERT(SIZEOF(.vectors) >= 64, "the vector table is missing")
+ASSERT(ADDR(.vectors) == @flash_origin@ + SIZEOF(.boot2), "the vectors must come first")
+ASSERT(edgeq_stack_top % 8 == 0, "the stack must be a multiple of 8 bytes")
+ASSERT(edgeq_bss_end <= edgeq_stack_guard, "the stack must lie above the data")
+ASSERT(edgeq_stack_top <= @ram_origin@ + @ram_nbytes@, "the stack must lie within the ram")
+"""
+
+
+def linker_script(board: Board, stack_nbytes: int = STACK_NBYTES) -> str:
+    """The text of the linker script.
+
+    Raises:
+        BoardError: the stack is not a multiple of 8 bytes (Arm IHI0042F, AAPCS, section
+            6.2.1.2) or not smaller than the ram.
+    """
+    if stack_nbytes <= 0 or stack_nbytes % 8:
+        raise BoardError(
+            f"{board.name}: stack is {stack_nbytes} bytes, must be a multiple of 8 above 0"
+        )
+    if stack_nbytes + GUARD_NBYTES >= board.ram.nbytes:
+        raise BoardError(
+            f"{board.name}: stack of {stack_nbytes} bytes, must be smaller than the ram of "
+            f"{board.ram.nbytes} bytes"
+        )
+    values = {
+        "title": board.title.replace("*/", "* /"),
+        "flash_origin": f"0x{board.flash.origin:08x}",
+        "flash_nbytes": str(board.flash.nbytes),
+        "ram_origin": f"0x{board.ram.origin:08x}",
+        "ram_nbytes": str(board.ram.nbytes),
+        "stack_nbytes": str(stack_nbytes),
+        "guard_nbytes": str(GUARD_NBYTES),
+    }
+    text = _TEMPLATE
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text

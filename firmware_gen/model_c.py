@@ -1,0 +1,263 @@
+"""A graph and its memory plan as C: model.c, model.h, and which kernel headers they use.
+
+Each node is a function of its own, `static void <layer>(void)`, with its constants before it;
+edgeq_model_run is the sequence of calls. All activations are at the plan's offsets in one arena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from edgeq.errors import GraphError
+from edgeq.graph import Graph, Node, Tensor
+from edgeq.memory import MemoryPlan, Placement, scratch_name
+from edgeq.ops.op import IntegerOp
+from edgeq.passes.prove_accumulators import prove_accumulators
+from firmware_gen import c_text
+from firmware_gen.kernels import headers_with_includes, kernel_of
+from firmware_gen.kernels.kernel import AT, C_TYPES, ROLES, Constant, Layer, LayerCode
+from firmware_gen.model_h import location, model_header, tensor_text
+from firmware_gen.names import layer_names
+
+_NOTE = """\
+The model "{name}": constants, one function a layer, and the calls in order. Fixed-point integers \
+only; nothing is allocated at run time. The functions for other code are declared in model.h."""
+
+_ARENA = """\
+/* Every activation and all scratch memory. */
+static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
+"""
+
+_ACCESS = """\
+{constness}void *edgeq_model_{kind}(size_t index) {{
+    static const uint32_t offsets[] = {offsets};
+    return index < EDGEQ_MODEL_{upper}_COUNT ? edgeq_arena + offsets[index] : NULL;
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCode:
+    """The C of one model."""
+
+    source: str  # model.c
+    header: str  # model.h
+    kernel_headers: tuple[str, ...]  # files of kernels/ that model.c needs
+    layers: Mapping[str, str]  # C name of a layer -> name of its node
+    constant_nbytes: int  # of filters, biases, multipliers and tables in flash
+
+
+def model_code(graph: Graph, plan: MemoryPlan) -> ModelCode:
+    """model.c and model.h of an integer graph.
+
+    Raises:
+        GraphError: an operator has no kernel, its scratch does not fit the plan, or an
+            accumulator could overflow.
+    """
+    if not graph.is_quantized:
+        raise GraphError(f"{graph.name}: is a float graph; quantize it first")
+    prove_accumulators(graph)
+    writer = _Writer(graph, plan)
+    code = [writer.code_of(index) for index in range(len(graph.nodes))]
+    headers = sorted({h for n in graph.nodes if (h := kernel_of(n.op).header) is not None})
+    return ModelCode(
+        source=writer.source(code, headers),
+        header=model_header(graph, plan),
+        kernel_headers=tuple(headers_with_includes(headers)),
+        layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
+        constant_nbytes=sum(c.values.nbytes for layer in code for c in layer.constants),
+    )
+
+
+class _Writer:
+    """Names of everything in one model.c, and its parts."""
+
+    def __init__(self, graph: Graph, plan: MemoryPlan) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.names = layer_names(graph, _roles(graph))
+        self.offset_of = {name: location("input", i) for i, name in enumerate(graph.inputs)}
+        for node, layer in zip(graph.nodes, self.names, strict=True):
+            for i, name in enumerate(node.outputs):
+                self.offset_of[name] = f"{layer}_output" + (f"_{i}" if i else "")
+
+    def code_of(self, index: int) -> LayerCode:
+        """The C parts of one node.
+
+        Raises:
+            GraphError: names the node.
+        """
+        node = self.graph.nodes[index]
+        op = cast(IntegerOp, node.op)
+        kernel = kernel_of(op)
+        layer = self._layer(index)
+        wanted = kernel.scratch_nbytes(op, *layer.shapes())
+        planned = self.plan.placements.get(scratch_name(node))
+        if wanted != (planned.nbytes if planned else 0):
+            raise GraphError(
+                f"{node.name}: the kernel wants {wanted} bytes of scratch, the plan has "
+                f"{planned.nbytes if planned else 0}"
+            )
+        if kernel.header is None:
+            self._check_alias(node)
+        try:
+            return self._with_constant_inputs(layer, kernel.emit(op, layer))
+        except GraphError as error:
+            raise GraphError(f"{node.name}: {error}") from None
+
+    def _layer(self, index: int) -> Layer:
+        node, name = self.graph.nodes[index], self.names[index]
+        inputs = self.graph.tensors_of(node.inputs)
+        return Layer(
+            name=name,
+            inputs=inputs,
+            outputs=self.graph.tensors_of(node.outputs),
+            input_at=tuple(
+                f"{name}_constant_{i}" if t.data is not None else self.offset_of[t.name]
+                for i, t in enumerate(inputs)
+            ),
+            output_at=tuple(self.offset_of[t] for t in node.outputs),
+            scratch_at=f"{name}_scratch",
+        )
+
+    def _with_constant_inputs(self, layer: Layer, code: LayerCode) -> LayerCode:
+        """The code, with those inputs as constants that the calls read as they are."""
+        extra = []
+        for i, tensor in enumerate(layer.inputs):
+            if tensor.data is not None and any(
+                layer.input_at[i] in call for call in code.calls
+            ):
+                ctype = C_TYPES.get(tensor.dtype.name)
+                if ctype is None:
+                    raise GraphError(
+                        f"constant {tensor.name} is {tensor.dtype}, cannot be read"
+                    )
+                extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
+        return LayerCode((*extra, *code.constants), code.struct, code.parameters, code.calls)
+
+    def _check_alias(self, node: Node) -> None:
+        source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
+        if (
+            source.data is not None
+            or self.plan.placements[source.name].offset != self.plan.placements[output].offset
+        ):
+            raise GraphError(
+                f"{node.name}: {node.op.name} of '{source.name}' must share its bytes"
+            )
+
+    def source(self, code: list[LayerCode], headers: list[str]) -> str:
+        """The text of model.c."""
+        layers = "\n".join(self._layer_text(i, c) for i, c in enumerate(code))
+        text = "\n".join(
+            [
+                c_text.comment(_NOTE.format(name=self.graph.name)),
+                c_text.include("model.h"),
+                "".join(c_text.include(name) for name in headers),
+                _ARENA,
+                self._offsets(),
+                _pointer_macros(layers),
+                layers,
+                self._access("input", ""),
+                self._run(code),
+                self._access("output", "const "),
+            ]
+        )
+        return text.replace("\n\n\n", "\n\n")
+
+    def _offsets(self) -> str:
+        """An enumeration of where each buffer is, with what it is."""
+        lines = [
+            "/* Offsets in the arena, and the steps (layers, from 0) that a buffer lives. */\n"
+        ]
+        lines.append("enum {\n")
+        for name in self.graph.inputs:
+            lines += self._offset(self.offset_of[name], name, self.graph.tensors[name])
+        for node, layer in zip(self.graph.nodes, self.names, strict=True):
+            for name in node.outputs:
+                lines += self._offset(self.offset_of[name], name, self.graph.tensors[name])
+            if scratch_name(node) in self.plan.placements:
+                lines += self._offset(f"{layer}_scratch", scratch_name(node), None)
+        return "".join([*lines, "};\n"])
+
+    def _offset(self, at: str, name: str, tensor: Tensor | None) -> list[str]:
+        place = self.plan.placements[name]
+        what = f"{place.nbytes} bytes of scratch" if tensor is None else tensor_text(tensor)
+        return [
+            c_text.comment(f"{what}; {_life(place, len(self.graph.nodes))}", 4),
+            f"    {at} = {place.offset},\n",
+        ]
+
+    def _layer_text(self, index: int, code: LayerCode) -> str:
+        node, layer = self.graph.nodes[index], self.names[index]
+        inputs = self.graph.tensors_of(node.inputs)
+        macs = cast(IntegerOp, node.op).macs(*(t.shape for t in inputs))
+        sources = ", ".join(str(t.shape) for t in inputs if t.data is None)
+        outputs = ", ".join(str(self.graph.tensors[name].shape) for name in node.outputs)
+        work = f", {macs} multiplications" if macs else ""
+        note = f"{index}: {node.op.name.upper()} {sources} -> {outputs}{work}. {node.name}"
+        if not code.calls:
+            return c_text.comment(f"{note}\nNo code: the output is the input's bytes.")
+        constants = "".join(
+            c_text.c_array(
+                c.ctype,
+                f"{layer}_{c.role}",
+                np.asarray(c.values).ravel().tolist(),
+                note=c.note,
+            )
+            + "\n"
+            for c in code.constants
+        )
+        fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
+        body = "".join(f"    {call}\n" for call in code.calls)
+        return (
+            f"{c_text.comment(note)}{constants}"
+            f"static __attribute__((noinline)) void {layer}(void) {{\n"
+            f"    static const struct {code.struct} op = {fields};\n{body}}}\n"
+        )
+
+    def _run(self, code: list[LayerCode]) -> str:
+        calls = "".join(
+            f"    {layer}();\n"
+            for layer, parts in zip(self.names, code, strict=True)
+            if parts.calls
+        )
+        return f"void edgeq_model_run(void) {{\n{calls}}}\n"
+
+    def _access(self, kind: str, constness: str) -> str:
+        names = self.graph.inputs if kind == "input" else self.graph.outputs
+        for name in names:
+            if name not in self.offset_of:
+                raise GraphError(f"output '{name}' is a constant; leave it out of the model")
+        offsets = c_text.initializer([self.offset_of[name] for name in names], 4, 36)
+        return _ACCESS.format(
+            constness=constness, kind=kind, upper=kind.upper(), offsets=offsets
+        )
+
+
+def _roles(graph: Graph) -> tuple[str, ...]:
+    most = max((len(n.inputs) for n in graph.nodes), default=0)
+    outputs = max((len(n.outputs) for n in graph.nodes), default=0)
+    return (
+        *ROLES,
+        *(f"constant_{i}" for i in range(most)),
+        *(f"output_{i}" for i in range(1, outputs)),
+    )
+
+
+def _pointer_macros(text: str) -> str:
+    lines = [
+        f"#define {macro}(offset) (({ctype} *)(void *)(edgeq_arena + (offset)))\n"
+        for ctype, macro in AT.items()
+        if f"{macro}(" in text
+    ]
+    return "".join(lines)
+
+
+def _life(place: Placement, steps: int) -> str:
+    first = "the start" if place.first_step < 0 else f"step {place.first_step}"
+    last = "the end" if place.last_step >= steps else f"step {place.last_step}"
+    return f"from {first} to {last}"

@@ -1,0 +1,124 @@
+"""model.h: what code that uses a model must know of it, in macros and in words."""
+
+from __future__ import annotations
+
+import math
+
+from edgeq.digest import graph_digest
+from edgeq.graph import Graph, Tensor
+from edgeq.memory import MemoryPlan
+from firmware_gen import c_text
+
+_BODY = """\
+#include <stddef.h>
+#include <stdint.h>
+
+{macros}
+/* Where to write input `index`, {alignment} bytes aligned; NULL if there is none. A run may overwrite
+ * its inputs: write all of them before each. */
+void *edgeq_model_input(size_t index);
+
+/* Runs the model on what is in the inputs. */
+void edgeq_model_run(void);
+
+/* Where output `index` is from the end of a run to the next write of an input; NULL if there is
+ * none. */
+const void *edgeq_model_output(size_t index);
+
+/* Bytes of input `index`, 0 if there is none. */
+static inline size_t edgeq_model_input_nbytes(size_t index) {{
+    static const size_t nbytes[EDGEQ_MODEL_INPUT_COUNT] = {input_nbytes};
+    return index < EDGEQ_MODEL_INPUT_COUNT ? nbytes[index] : 0;
+}}
+
+/* Bytes of output `index`, 0 if there is none. */
+static inline size_t edgeq_model_output_nbytes(size_t index) {{
+    static const size_t nbytes[EDGEQ_MODEL_OUTPUT_COUNT] = {output_nbytes};
+    return index < EDGEQ_MODEL_OUTPUT_COUNT ? nbytes[index] : 0;
+}}
+"""
+ALIGNMENT = 4  # of every tensor in the arena
+
+
+def model_header(graph: Graph, plan: MemoryPlan) -> str:
+    """The text of model.h."""
+    body = _BODY.format(
+        macros=_macros(graph, plan),
+        alignment=ALIGNMENT,
+        input_nbytes=_nbytes_list(graph, "input"),
+        output_nbytes=_nbytes_list(graph, "output"),
+    )
+    return c_text.header("model.h", body, _note(graph, plan))
+
+
+def location(kind: str, index: int) -> str:
+    """C name of the offset of a graph input."""
+    return f"{kind}_{index}"
+
+
+def tensor_text(tensor: Tensor) -> str:
+    """Name, type, shape and quantization of an activation, in words; the scale is exact."""
+    text = f"{tensor.name}: {tensor.dtype} {tensor.shape}"
+    if tensor.quant is None:
+        return text
+    scale = tensor.quant.scale[0]
+    return f"{text}, scale {_real(scale)}, zero point {tensor.quant.zero_point}"
+
+
+def _real(scale: float) -> str:
+    return f"{scale!r} = {scale.hex()} (%.9g: {scale:.9g})"
+
+
+def _note(graph: Graph, plan: MemoryPlan) -> str:
+    lines = [
+        f'The model "{graph.name}": write the inputs, call edgeq_model_run, read the outputs. '
+        "Not reentrant: there is one arena, of "
+        f"{plan.arena_nbytes} bytes, static in model.c. Images are (1, height, width, channels), "
+        "channels together."
+    ]
+    for kind, tensors in (("Input", graph.input_tensors()), ("Output", graph.output_tensors())):
+        for index, tensor in enumerate(tensors):
+            lines += ["", f"{kind} {index}: {tensor_text(tensor)}, {tensor.nbytes} bytes."]
+            lines += _conversion(kind, tensor)
+    return "\n".join(lines)
+
+
+def _conversion(kind: str, tensor: Tensor) -> list[str]:
+    if tensor.quant is None:
+        return ["Real values: float32, little endian (IEEE 754)."]
+    scale, zero_point = tensor.quant.scale[0], tensor.quant.zero_point
+    low, high = (0, 255) if tensor.dtype.name == "uint8" else (-128, 127)
+    if kind == "Input":
+        text = (
+            f"A real value x is written as q = round(x / {scale!r}) + {zero_point}, "
+            f"clamped to {low} .. {high}."
+        )
+    else:
+        text = f"q stands for the real value {scale!r} * (q - {zero_point})."
+    return [text.replace("+ -", "- ").replace("- -", "+ ")]
+
+
+def _macros(graph: Graph, plan: MemoryPlan) -> str:
+    digest = ", ".join(f"0x{byte:02x}" for byte in graph_digest(graph))
+    lines = [
+        c_text.define("EDGEQ_MODEL_NAME", c_text.string_literal(graph.name)),
+        f"#define EDGEQ_MODEL_DIGEST \\\n    {{{digest}}}\n",
+        _define_size("ARENA_NBYTES", plan.arena_nbytes),
+    ]
+    for kind, tensors in (("INPUT", graph.input_tensors()), ("OUTPUT", graph.output_tensors())):
+        lines.append(_define_size(f"{kind}_COUNT", len(tensors)))
+        lines.append(_define_size(f"{kind}_NBYTES", sum(t.nbytes for t in tensors)))
+        for index, tensor in enumerate(tensors):
+            lines.append(_define_size(f"{kind}_{index}_NBYTES", tensor.nbytes))
+            lines.append(_define_size(f"{kind}_{index}_LENGTH", math.prod(tensor.shape)))
+    return "".join(lines)
+
+
+def _define_size(name: str, value: int) -> str:
+    return c_text.define(f"EDGEQ_MODEL_{name}", c_text.integer(value, "uint32_t"))
+
+
+def _nbytes_list(graph: Graph, kind: str) -> str:
+    names = graph.inputs if kind == "input" else graph.outputs
+    macros = [f"EDGEQ_MODEL_{kind.upper()}_{i}_NBYTES" for i in range(len(names))]
+    return c_text.initializer(macros, 4, 60)

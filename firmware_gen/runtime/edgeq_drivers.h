@@ -1,0 +1,42 @@
+/* Between startup.c, platform.c and the drivers; not for the application. */
+#ifndef EDGEQ_DRIVERS_H
+#define EDGEQ_DRIVERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "edgeq_board.h"
+#include "edgeq_platform.h"
+
+/* A 32-bit register at an absolute address. */
+#define EDGEQ_REG32(address) (*(volatile uint32_t *)(uintptr_t)(address))
+
+/* How often a ready flag is read before a driver gives up: some 100 ms at 16 MHz, the longest
+ * start of a crystal oscillator that ST allows (HSE_STARTUP_TIMEOUT in its device headers). An
+ * emulator without the clock registers therefore does not hang the program. */
+#define EDGEQ_READY_READS 200000u
+
+/* Reads a register until the bits of `mask` equal `value`; false if they never do. */
+static inline bool edgeq_wait(uint32_t address, uint32_t mask, uint32_t value) {
+    for (uint32_t reads = 0; reads < EDGEQ_READY_READS; ++reads) {
+        if ((EDGEQ_REG32(address) & mask) == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Replaces the bits of `mask`; `value` has its bits in place. */
+static inline void edgeq_modify(uint32_t address, uint32_t mask, uint32_t value) {
+    EDGEQ_REG32(address) = (EDGEQ_REG32(address) & ~mask) | value;
+}
+
+void edgeq_clock_init(void); /* clock_<kind>.c: core at EDGEQ_CORE_HZ, memories' wait states */
+void edgeq_uart_init(
+    void); /* uart_<kind>.c: EDGEQ_UART_BAUD, 8 data bits, no parity, 1 stop bit */
+void edgeq_ticks_init(void); /* ticks_<kind>.c: counter from 0 at the core clock */
+
+/* Reports an overflow if the words below the stack have changed; the tick drivers call it. */
+void edgeq_check_stack(void);
+
+#endif /* EDGEQ_DRIVERS_H */

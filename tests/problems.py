@@ -1,0 +1,427 @@
+"""Problems: single integer operators with inputs, made by hypothesis; a strategy an operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from edgeq.errors import GraphError
+from edgeq.graph import Array, Graph, Node, QuantParams, Shape, Tensor
+from edgeq.ops import IntegerOp, Window
+from edgeq.ops.add import Add
+from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
+from edgeq.ops.concatenation import QuantizedConcatenation
+from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from edgeq.ops.dequantize import Dequantize
+from edgeq.ops.fully_connected import QuantizedFullyConnected
+from edgeq.ops.logistic import Logistic
+from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
+from edgeq.ops.mean import Mean
+from edgeq.ops.pad import QuantizedPad
+from edgeq.ops.quantize import QuantizeFloat, Requantize, key_float
+from edgeq.ops.relu import QuantizedRelu
+from edgeq.ops.reshape import QuantizedReshape
+from edgeq.ops.softmax import Softmax
+
+Draw = Any
+INT8, UINT8, INT32, FLOAT32 = (np.dtype(n) for n in ("int8", "uint8", "int32", "float32"))
+ANY_QUANT = QuantParams((0.5,), 0)  # where the operator does not look at it
+zero_points = st.sampled_from((-128, 127, 0, -1, 3, -77))
+seeds = st.integers(0, 2**32 - 1)
+multipliers = st.one_of(
+    st.sampled_from((2**30, 2**31 - 1, 2**30 + 1, 0)), st.integers(2**30, 2**31 - 1)
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One operator, its tensors, and the values of its activations."""
+
+    op: IntegerOp
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    arrays: tuple[Array, ...]  # of the inputs without data, in order
+    in_place: bool = False  # whether the output takes the bytes of an input that allows it
+
+    def __repr__(self) -> str:
+        shapes = [(t.shape, "constant" if t.data is not None else "") for t in self.inputs]
+        return f"Problem({self.op}, {shapes}, in_place={self.in_place})"
+
+    def values(self) -> tuple[Array, ...]:
+        arrays = iter(self.arrays)
+        return tuple(t.data if t.data is not None else next(arrays) for t in self.inputs)
+
+    def renamed(self, prefix: str) -> Problem:
+        inputs = tuple(replace(t, name=f"{prefix}x{i}") for i, t in enumerate(self.inputs))
+        return replace(self, inputs=inputs, output=replace(self.output, name=f"{prefix}y"))
+
+
+def graph_of(problems: list[Problem]) -> tuple[list[Problem], Graph]:
+    """One graph with every problem as a node of its own, and the problems as named in it."""
+    named = [p.renamed(f"p{i}/") for i, p in enumerate(problems)]
+    nodes = [Node(p.op, tuple(t.name for t in p.inputs), (p.output.name,)) for p in named]
+    tensors = [t for p in named for t in (*p.inputs, p.output)]
+    inputs = [t.name for p in named for t in p.inputs if t.data is None]
+    return named, Graph.build(
+        "problems", tensors, nodes, inputs, [p.output.name for p in named]
+    )
+
+
+def int8_values(seed: int, shape: Shape, dtype: np.dtype[Any] = INT8) -> Array:
+    """Values of one kind, chosen by the seed: even, the ends, one value, or mostly small."""
+    rng = np.random.default_rng(seed)
+    low, high = (0, 256) if dtype == UINT8 else (-128, 128)
+    kind = seed % 5
+    if kind == 0:
+        x = rng.choice((low, high - 1), shape)
+    elif kind == 1:
+        x = np.full(shape, rng.choice((low, high - 1, 0)))
+    elif kind == 2:
+        x = np.clip(rng.normal(0, 3, shape).round(), low, high - 1)
+    else:
+        x = rng.integers(low, high, shape)
+    return np.asarray(x).astype(dtype)
+
+
+def activation(shape: Shape, dtype: np.dtype[Any] = INT8, quant: Any = ANY_QUANT) -> Tensor:
+    return Tensor("x", shape, dtype, quant)
+
+
+def constant(data: Array, quant: QuantParams | None = ANY_QUANT) -> Tensor:
+    return Tensor("c", data.shape, data.dtype, quant, data)
+
+
+def build(
+    op: IntegerOp,
+    inputs: tuple[Tensor, ...],
+    arrays: tuple[Array, ...],
+    in_place: bool = False,
+    dtype: np.dtype[Any] = INT8,
+    quant: QuantParams | None = ANY_QUANT,
+) -> Problem:
+    """The problem, if the operator takes these shapes and types."""
+    try:
+        (shape,) = op.infer_shapes(*(t.shape for t in inputs))
+        output = Tensor("y", shape, dtype, quant)
+        op.verify_types(inputs, (output,))
+    except GraphError:
+        assume(False)
+    return Problem(op, inputs, output, arrays, in_place)
+
+
+@st.composite
+def clamps(draw: Draw) -> tuple[int, int]:
+    if draw(st.booleans()):
+        return -128, 127
+    low = draw(st.integers(-128, 127))
+    return low, draw(st.integers(low, 127))
+
+
+@st.composite
+def windows(draw: Draw) -> tuple[Window, int, int]:
+    """A window and an image's height and width that it fits."""
+    filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    dilation_h, dilation_w = (draw(st.sampled_from((1, 1, 1, 2, 3))) for _ in range(2))
+    stride_h, stride_w = (draw(st.sampled_from((1, 1, 2, 3, 5))) for _ in range(2))
+    padding = st.sampled_from((0, 0, 0, 1, 2, 3))
+    top, bottom, left, right = (draw(padding) for _ in range(4))
+    reach_h, reach_w = (filter_h - 1) * dilation_h + 1, (filter_w - 1) * dilation_w + 1
+    height = max(1, reach_h - top - bottom) + draw(st.integers(0, 5))
+    width = max(1, reach_w - left - right) + draw(st.integers(0, 5))
+    window = Window(
+        filter_h,
+        filter_w,
+        stride_h,
+        stride_w,
+        dilation_h,
+        dilation_w,
+        top,
+        bottom,
+        left,
+        right,
+    )
+    return window, height, width
+
+
+@st.composite
+def product_fields(draw: Draw, rows: Array, bias: Array) -> dict[str, Any]:
+    """The fields that operators with a filter share: no accumulator leaves int32."""
+    zero_point = draw(zero_points)
+    peak = np.abs(bias.astype(np.int64)) + (128 + abs(zero_point)) * np.abs(
+        rows.astype(np.int64)
+    ).sum(1)
+    count = len(bias) if draw(st.booleans()) else 1
+    headroom = 31 - max(int(peak.max()), 1).bit_length()
+    useful = 7 - max(int(peak.max()), 1).bit_length()
+    shifts = []
+    for _ in range(count):
+        near = st.integers(max(useful - 2, -31), min(useful + 2, headroom))
+        anything = st.integers(-31, headroom)
+        ends = st.sampled_from((-31, min(0, headroom), headroom))
+        shifts.append(draw(st.one_of(near, near, anything, ends)))
+    low, high = draw(clamps())
+    return {
+        "input_zero_point": zero_point,
+        "output_zero_point": draw(zero_points),
+        "activation_min": low,
+        "activation_max": high,
+        "multiplier": tuple(draw(multipliers) for _ in range(count)),
+        "shift": tuple(shifts),
+    }
+
+
+def filter_and_bias(draw: Draw, shape: Shape, channels: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(draw(seeds))
+    weights = int8_values(draw(seeds), shape)
+    largest = draw(st.sampled_from((0, 100, 20_000, 2**29)))
+    return weights, rng.integers(-largest, largest + 1, channels).astype(np.int32)
+
+
+channel_counts = st.sampled_from((1, 1, 2, 3, 4, 5, 8, 17))
+
+
+@st.composite
+def conv_2d(draw: Draw) -> Problem:
+    window, height, width = draw(windows())
+    channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 5)))
+    shape = (outputs, window.filter_h, window.filter_w, channels)
+    weights, bias = filter_and_bias(draw, shape, outputs)
+    fields = draw(product_fields(weights.reshape(outputs, -1), bias))
+    x = activation((1, height, width, channels))
+    inputs = (x, constant(weights), constant(bias))
+    return build(
+        QuantizedConv2D(window, **fields), inputs, (int8_values(draw(seeds), x.shape),)
+    )
+
+
+@st.composite
+def depthwise_conv_2d(draw: Draw) -> Problem:
+    window, height, width = draw(windows())
+    channels = draw(channel_counts)
+    outputs = channels * draw(st.sampled_from((1, 1, 2, 3)))
+    weights, bias = filter_and_bias(draw, (window.filter_h, window.filter_w, outputs), outputs)
+    fields = draw(product_fields(weights.reshape(-1, outputs).T, bias))
+    x = activation((1, height, width, channels))
+    inputs = (x, constant(weights), constant(bias))
+    op = QuantizedDepthwiseConv2D(window, **fields)
+    return build(op, inputs, (int8_values(draw(seeds), x.shape),))
+
+
+@st.composite
+def fully_connected(draw: Draw) -> Problem:
+    depth, outputs = draw(st.sampled_from((1, 2, 5, 33))), draw(st.sampled_from((1, 3, 5)))
+    weights, bias = filter_and_bias(draw, (outputs, depth), outputs)
+    fields = draw(product_fields(weights, bias))
+    x = activation((1, *draw(st.sampled_from(((), (1,), (3,), (2, 2)))), depth))
+    inputs = (x, constant(weights), constant(bias))
+    return build(
+        QuantizedFullyConnected(**fields), inputs, (int8_values(draw(seeds), x.shape),)
+    )
+
+
+@st.composite
+def scales(draw: Draw) -> float:
+    exponent = draw(st.sampled_from((0, 0, -1, 1, -7, 6, -20, 12)))
+    return float(np.float32(draw(st.floats(0.5, 1.0)) * 2.0**exponent))
+
+
+@st.composite
+def shapes(draw: Draw) -> Shape:
+    return (1, *draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)))
+
+
+def broadcast_input(draw: Draw, output: Shape) -> Shape:
+    """The output's shape, some extents of it 1, or fewer axes."""
+    kind = draw(st.sampled_from(("same", "same", "ones", "short")))
+    if kind == "ones":
+        return tuple(draw(st.sampled_from((1, e))) for e in output)
+    if kind == "short" and len(output) > 2:
+        return (1, *output[2:])
+    return output
+
+
+@st.composite
+def add(draw: Draw) -> Problem:
+    output = draw(shapes())
+    quants = [QuantParams((draw(scales()),), draw(zero_points)) for _ in range(3)]
+    tensors, arrays = [], []
+    for index in range(2):
+        shape = broadcast_input(draw, output)
+        values = int8_values(draw(seeds), shape)
+        if index == 1 and draw(st.sampled_from((False, False, True))):
+            tensors.append(constant(values, quants[index]))
+        else:
+            tensors.append(activation(shape, quant=quants[index]))
+            arrays.append(values)
+    shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    op = Add().lower(tuple(tensors), (Tensor("y", shape, INT8, quants[2]),))
+    low, high = draw(clamps())
+    op = replace(op, activation_min=low, activation_max=high)  # type: ignore[call-arg]
+    return build(
+        op, tuple(tensors), tuple(arrays), in_place=draw(st.booleans()), quant=quants[2]
+    )
+
+
+@st.composite
+def pool(draw: Draw, kind: type[IntegerOp]) -> Problem:
+    window, height, width = draw(windows())
+    x = activation((1, height, width, draw(channel_counts)))
+    op = kind(window, *draw(clamps()))  # type: ignore[call-arg]
+    return build(op, (x,), (int8_values(draw(seeds), x.shape),))
+
+
+@st.composite
+def mean(draw: Draw) -> Problem:
+    x = activation(
+        (1, draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(channel_counts)),
+        quant=QuantParams((draw(scales()),), draw(zero_points)),
+    )
+    keep_dims = draw(st.booleans())
+    quant = QuantParams((draw(scales()),), draw(zero_points))
+    (shape,) = Mean(keep_dims).infer_shapes(x.shape)
+    op = Mean(keep_dims).lower((x,), (Tensor("y", shape, INT8, quant),))
+    return build(op, (x,), (int8_values(draw(seeds), x.shape),), quant=quant)
+
+
+@st.composite
+def pad(draw: Draw) -> Problem:
+    x = activation(draw(shapes()))
+    sides = st.sampled_from((0, 0, 1, 2, 3))
+    pads = ((0, 0), *((draw(sides), draw(sides)) for _ in x.shape[1:]))
+    op = QuantizedPad(pads, draw(zero_points))
+    return build(op, (x,), (int8_values(draw(seeds), x.shape),))
+
+
+@st.composite
+def concatenation(draw: Draw) -> Problem:
+    base = draw(shapes())
+    axis = draw(st.integers(1, len(base) - 1))
+    tensors, arrays = [], []
+    for index in range(draw(st.integers(1, 4))):
+        shape = (*base[:axis], draw(st.integers(1, 5)), *base[axis + 1 :])
+        values = int8_values(draw(seeds), shape)
+        if index == 1 and draw(st.booleans()):
+            tensors.append(constant(values))
+        else:
+            tensors.append(activation(shape))
+            arrays.append(values)
+    return build(QuantizedConcatenation(axis), tuple(tensors), tuple(arrays))
+
+
+@st.composite
+def reshape(draw: Draw) -> Problem:
+    x = activation(draw(shapes()))
+    target = draw(st.sampled_from(((1, math.prod(x.shape)), (1, *reversed(x.shape)))))
+    return build(QuantizedReshape(target), (x,), (int8_values(draw(seeds), x.shape),))
+
+
+@st.composite
+def softmax(draw: Draw) -> Problem:
+    x = activation(
+        (1, draw(st.sampled_from((1, 3))), draw(st.sampled_from((1, 2, 5, 12, 700)))),
+        quant=QuantParams((draw(scales()),), draw(zero_points)),
+    )
+    float_op = Softmax(draw(st.sampled_from((1.0, 1.0, 0.5, 20.0))))
+    assert float_op.fixed_output is not None
+    output = Tensor("y", x.shape, INT8, float_op.fixed_output)
+    return build(
+        float_op.lower((x,), (output,)),
+        (x,),
+        (int8_values(draw(seeds), x.shape),),
+        in_place=draw(st.booleans()),
+        quant=output.quant,
+    )
+
+
+@st.composite
+def logistic(draw: Draw) -> Problem:
+    x = activation((1, 256), quant=QuantParams((draw(scales()),), draw(zero_points)))
+    float_op = Logistic()
+    assert float_op.fixed_output is not None
+    output = Tensor("y", x.shape, INT8, float_op.fixed_output)
+    values = np.arange(-128, 128).astype(np.int8).reshape(x.shape)
+    op = float_op.lower((x,), (output,))
+    return build(op, (x,), (values,), in_place=draw(st.booleans()), quant=output.quant)
+
+
+@st.composite
+def relu(draw: Draw) -> Problem:
+    low, high = draw(clamps())
+    op = QuantizedRelu(
+        draw(zero_points),
+        draw(zero_points),
+        draw(multipliers),
+        draw(st.one_of(st.sampled_from((-31, 0, 22, 1)), st.integers(-12, 8))),
+        low,
+        high,
+    )
+    values = np.arange(-128, 128).astype(np.int8).reshape(1, 256)
+    return build(op, (activation((1, 256)),), (values,), in_place=draw(st.booleans()))
+
+
+def float_values(seed: int, op: QuantizeFloat) -> Array:
+    """Floats around every threshold, ties, both zeros, denormals, infinities and NaN."""
+    rng = np.random.default_rng(seed)
+    keys = op.thresholds().astype(np.int64)
+    near = key_float(np.concatenate([keys - 1, keys, keys + 1])).ravel()
+    ties = (np.arange(-130, 130) + np.float32(0.5)).astype(np.float32) * np.float32(op.scale)
+    special = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45, 1.1754942e-38, 3.4e38],
+        np.float32,
+    )
+    anything = rng.integers(-(2**31), 2**31, 200).astype(np.int32).view(np.float32)
+    x = np.concatenate([near, ties, special, anything]).astype(np.float32)
+    return np.ascontiguousarray(x.reshape(1, -1))
+
+
+@st.composite
+def quantize(draw: Draw) -> Problem:
+    if draw(st.booleans()):
+        op = QuantizeFloat(draw(scales()), draw(zero_points))
+        values = float_values(draw(seeds), op)
+        return build(op, (activation(values.shape, FLOAT32, None),), (values,))
+    unsigned = [draw(st.booleans()) for _ in range(2)]
+    points = [draw(zero_points) + (128 if flag else 0) for flag in unsigned]
+    shift = draw(st.one_of(st.sampled_from((-31, 0, 22, 1)), st.integers(-12, 8)))
+    other = Requantize(points[0], points[1], draw(multipliers), shift, *unsigned)
+    dtypes = [UINT8 if flag else INT8 for flag in unsigned]
+    low = 0 if unsigned[0] else -128
+    values = np.arange(low, low + 256).astype(dtypes[0]).reshape(1, 256)
+    x = activation((1, 256), dtypes[0])
+    return build(other, (x,), (values,), in_place=draw(st.booleans()), dtype=dtypes[1])
+
+
+@st.composite
+def dequantize(draw: Draw) -> Problem:
+    unsigned = draw(st.booleans())
+    op = Dequantize(draw(scales()), draw(zero_points) + (128 if unsigned else 0), unsigned)
+    dtype = UINT8 if unsigned else INT8
+    low = 0 if unsigned else -128
+    values = np.arange(low, low + 256).astype(dtype).reshape(1, 256)
+    return build(op, (activation((1, 256), dtype),), (values,), dtype=FLOAT32, quant=None)
+
+
+PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
+    "conv_2d": conv_2d(),
+    "depthwise_conv_2d": depthwise_conv_2d(),
+    "fully_connected": fully_connected(),
+    "add": add(),
+    "average_pool_2d": pool(QuantizedAveragePool2D),
+    "max_pool_2d": pool(QuantizedMaxPool2D),
+    "mean": mean(),
+    "pad": pad(),
+    "concatenation": concatenation(),
+    "reshape": reshape(),
+    "softmax": softmax(),
+    "logistic": logistic(),
+    "relu": relu(),
+    "quantize": quantize(),
+    "dequantize": dequantize(),
+}

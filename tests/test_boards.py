@@ -1,0 +1,165 @@
+"""Every board of boards/: its file, its firmware by both compilers, and a run where QEMU can."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from toolchains import COMPILERS, need_compiler, need_program
+
+from edgeq.board import Board, board_names, load_board
+from firmware_gen.image import load_segments, read_symbols
+from firmware_gen.project import build_project, write_project
+from firmware_gen.toolchain import BuildResult, CompilerName
+
+ECHO = Path(__file__).parent / "echo" / "main.c"
+QEMU_BOARDS = [name for name in board_names() if load_board(name).qemu_machine]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory):
+    """Builds the echo firmware of a board once."""
+    results: dict[tuple[str, str], BuildResult] = {}
+
+    def build(name: str, compiler: CompilerName) -> BuildResult:
+        need_compiler(compiler)
+        if (name, compiler) not in results:
+            folder = tmp_path_factory.mktemp(f"{name}-{compiler}")
+            shutil.copy(ECHO, folder / "main.c")
+            board = load_board(name)
+            write_project(board, folder, ["main.c"])
+            results[name, compiler] = build_project(
+                board, folder, ["main.c"], compiler=compiler
+            )
+        return results[name, compiler]
+
+    return build
+
+
+class Line:
+    """The serial line of a running QEMU."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.received = b""
+        self.arrived = threading.Condition()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self) -> None:
+        assert self.process.stdout is not None
+        while chunk := self.process.stdout.read(1):
+            with self.arrived:
+                self.received += chunk
+                self.arrived.notify_all()
+
+    def send(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def read_until(self, end: bytes, timeout_s: float = 30.0) -> bytes:
+        with self.arrived:
+            if not self.arrived.wait_for(lambda: end in self.received, timeout_s):
+                pytest.fail(f"no {end!r} came, only {self.received!r}")
+            text, self.received = self.received.split(end, 1)
+        return text + end
+
+    def ticks(self) -> int:
+        self.send(b"T")
+        return int(self.read_until(b"\n"), 16)
+
+
+@contextmanager
+def running(elf: Path, board: Board) -> Iterator[Line]:
+    qemu = need_program("qemu-system-arm", "qemu-system-arm")
+    assert board.qemu_machine is not None
+    command = [qemu, "-M", board.qemu_machine, "-display", "none", "-monitor", "none"]
+    process = subprocess.Popen(
+        [*command, "-serial", "stdio", "-kernel", str(elf)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield Line(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_the_uart_reaches_its_baud_rate_within_a_percent(name: str) -> None:
+    uart = load_board(name).uart
+    divider = round(uart.clock_hz / uart.baud)
+    assert divider >= 16
+    assert abs(uart.clock_hz / divider / uart.baud - 1) < 0.01
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", board_names())
+def test_firmware_of_every_board_builds_and_starts_with_its_vectors(
+    built, name: str, compiler: CompilerName
+) -> None:
+    board = load_board(name)
+    elf = built(name, compiler).elf
+    symbols = {symbol.name: symbol for symbol in read_symbols(elf)}
+    vectors = symbols["edgeq_vectors"].address
+    assert vectors - board.flash.origin == (256 if "edgeq_boot2" in symbols else 0)
+    image = elf.with_suffix(".bin").read_bytes()
+    at = vectors - board.flash.origin
+    stack = int.from_bytes(image[at : at + 4], "little")
+    reset = int.from_bytes(image[at + 4 : at + 8], "little")
+    assert stack == symbols["edgeq_stack_top"].address
+    assert stack % 8 == 0
+    assert board.ram.origin < stack <= board.ram.origin + board.ram.nbytes
+    assert reset == symbols["Reset_Handler"].address | 1
+    for address, data in load_segments(elf):
+        assert board.flash.origin <= address
+        assert address + len(data) <= board.flash.origin + board.flash.nbytes
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", QEMU_BOARDS)
+def test_firmware_talks_counts_and_reports_a_fault_in_qemu(
+    built, name: str, compiler: CompilerName
+) -> None:
+    board = load_board(name)
+    with running(built(name, compiler).elf, board) as line:
+        assert line.read_until(b"\n") == f"edgeq echo {name} !!!\n".encode()
+        for byte in (b for b in range(256) if b not in b"TMFS"):
+            line.send(bytes([byte]))
+            assert line.read_until(bytes([byte])) == bytes([byte])
+        line.send(b"M")
+        assert line.read_until(b"\n") == b"right\n"
+        before = line.ticks()
+        deadline = time.monotonic() + 30
+        # Beyond 24 bits the interrupt counts: time never runs backwards there.
+        while before < 0x2100000:
+            after = line.ticks()
+            assert after > before
+            before = after
+            assert time.monotonic() < deadline, f"the counter is still at {before:#x}"
+        line.send(b"F")
+        line.read_until(b"\0")
+        assert line.read_until(b"\0").startswith(b"fault: pc 20000000 lr ")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [("mps2_an386", b"stack overflow\0"), ("mps2_an505", b"cfsr 00100000")],
+)
+def test_a_stack_overflow_is_reported(
+    built, name: str, report: bytes, compiler: CompilerName
+) -> None:
+    with running(built(name, compiler).elf, load_board(name)) as line:
+        line.read_until(b"\n")
+        line.send(b"S")
+        line.read_until(b"\0")
+        assert report in line.read_until(b"\0")
