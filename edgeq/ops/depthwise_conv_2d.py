@@ -202,7 +202,9 @@ def depthwise_conv_2d_kernel(
                 # Unsigned indices, modulo 2**64: Numba need not look whether one is negative.
                 if is_flat:
                     source = np.uint64((in_y * width + left) * channels)
-                    for i in range(np.uint64(first * channels), np.uint64(max(first, last) * channels)):
+                    for i in range(
+                        np.uint64(first * channels), np.uint64(max(first, last) * channels)
+                    ):
                         q1 = np.int32(flat[source + i]) - z1
                         acc[i] += np.int32(q1 * np.int32(weights[tap, i]))
                     continue

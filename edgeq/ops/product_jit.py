@@ -1,6 +1,6 @@
 """Numba kernels that the operators with a filter share: dot products and requantization.
 
-The loops are those that LLVM turns into vector instructions: int8 products summed in int32 along
+The loops are those that LLVM turns into vector instructions: int8 products summed in int32 over
 contiguous memory, and no 64-bit sum. A sum may leave int32 on the way and comes back, since it
 is taken modulo 2**32; passes/prove_accumulators.py proves that the result fits.
 """
