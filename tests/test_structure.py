@@ -29,6 +29,10 @@ RANKS = {
     "edgeq.memory": 5,
     "edgeq.interpreter": 5,
     "edgeq.model_file": 5,
+    "edgeq.digest": 5,
+    "edgeq.data": 5,
+    "edgeq.evaluate": 5,
+    "edgeq.explain": 5,
     "edgeq": 6,  # the package itself: what it offers to its users
     "firmware_gen": 6,
     "edgeq.emulator": 7,
@@ -36,6 +40,7 @@ RANKS = {
     "edgeq.report": 8,
     "edgeq.demo": 8,
     "edgeq.cli": 9,
+    "edgeq.__main__": 9,
 }
 LONGEST_FILE = 400  # lines
 
@@ -81,12 +86,16 @@ def is_module(name: str) -> bool:
 
 
 def imports(path: Path) -> list[tuple[str, int, bool]]:
-    """(module, line, whether inside a function) of each import of ours in the file."""
+    """(module, line, whether it waits until it is used) of each import of ours in the file.
+
+    Those in a function wait; those under `if TYPE_CHECKING` never happen.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {
+    late = {
         id(child)
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
         for child in ast.walk(node)
     }
     found = []
@@ -99,7 +108,7 @@ def imports(path: Path) -> list[tuple[str, int, bool]]:
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if is_module(name) else str(node.module) for name in whole]
         ours = (name for name in names if name.split(".")[0] in ("edgeq", "firmware_gen"))
-        found += [(name, node.lineno, id(node) in inside) for name in ours]
+        found += [(name, node.lineno, id(node) in late) for name in ours]
     return found
 
 
@@ -118,14 +127,14 @@ def test_imports_go_down() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_only_the_command_line_and_the_demo_reach_for_firmware_gen_inside_a_function() -> None:
+def test_only_the_command_line_and_the_demo_reach_for_firmware_gen_when_they_use_it() -> None:
     wrong = []
     for path in sources():
         here = module_name(path)
-        for name, line, is_inside in imports(path):
+        for name, line, is_late in imports(path):
             if not here.startswith("edgeq") or not name.startswith("firmware_gen"):
                 continue
-            if not is_inside or not here.startswith(("edgeq.cli", "edgeq.demo")):
+            if not is_late or not here.startswith(("edgeq.cli", "edgeq.demo")):
                 wrong.append(f"{path.relative_to(ROOT)}:{line}: {here} imports {name}")
     assert not wrong, "\n".join(wrong)
 
@@ -156,7 +165,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
 FORBIDDEN = {
     "a path of one machine": r"(?<![\w./-])/(?:wor[k]|hom[e]/\w+|roo[t])(?=[/\s\"'`:,;)]|$)",
     "a package registry": r"pypi\.or[g]|pythonhosted\.or[g]|index-ur[l]|find-link[s]",
-    "something unfinished": r"\b(?:TOD[O]|FIXM[E]|XX[X]|NotImplementedErro[r])\b",
+    "something unfinished": r"\b(?:TOD[O]|FIXM[E]|XX[X]|raise NotImplementedErro[r])\b",
 }
 
 
