@@ -189,11 +189,12 @@ def conv_2d_kernel(
     results = out.reshape(out_h * out_w * out_channels)
     for first in range(0, out_h * out_w, patches.shape[0]):
         count = min(patches.shape[0], out_h * out_w - first)
+        rows = patches[:count]
         if is_pointwise:
-            dot_rows(pixels[first : first + count], weights, bias, acc[:count])
+            rows = pixels[first : first + count]
         else:
             copy_patches(x, window, input_zero_point, out_w, first, count, patches)
-            dot_rows(patches[:count], weights, bias, acc[:count])
+        dot_rows(rows, weights, bias, acc[:count])
         requantize_row(
             acc[:count].reshape(count * out_channels),
             multiplier,

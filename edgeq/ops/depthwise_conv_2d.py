@@ -188,7 +188,8 @@ def depthwise_conv_2d_kernel(
     flat = x.reshape(x.size)
     z1 = np.int32(input_zero_point)
     for out_y in range(out_h):
-        acc[:] = bias
+        for i in range(acc.shape[0]):
+            acc[i] = bias[i]
         for filter_y in range(window[0]):
             in_y = out_y * window[2] - window[6] + filter_y * window[4]
             if in_y < 0 or in_y >= height:
