@@ -76,7 +76,7 @@ def telling_name(names: Sequence[str], op_name: str) -> str:
     for path in paths:
         for depth in range(len(path), 0, -1):
             segment = path[depth - 1]
-            if segment.isdigit() and depth > 1:
+            if segment.isdigit() and depth > 1 and not _GENERIC.match(path[depth - 2]):
                 return _c_name(f"{path[depth - 2]}_{segment}")
             if not segment.isdigit() and not _GENERIC.match(segment):
                 return _c_name(segment)
