@@ -137,7 +137,7 @@ class _Writer:
                         f"constant {tensor.name} is {tensor.dtype}, cannot be read"
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
-        return LayerCode((*extra, *code.constants), code.struct, code.parameters, code.calls)
+        return LayerCode((*extra, *code.constants), code.function, code.parameters, code.calls)
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
@@ -212,11 +212,11 @@ class _Writer:
             for c in code.constants
         )
         fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
-        body = "".join(f"    {call}\n" for call in code.calls)
+        body = "".join(c_text.call(code.function, ["&op", *call]) for call in code.calls)
         return (
             f"{c_text.comment(note)}{constants}"
             f"static __attribute__((noinline)) void {layer}(void) {{\n"
-            f"    static const struct {code.struct} op = {fields};\n{body}}}\n"
+            f"    static const struct {code.function} op = {fields};\n{body}}}\n"
         )
 
     def _run(self, code: list[LayerCode]) -> str:

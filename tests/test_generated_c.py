@@ -1,4 +1,4 @@
-"""What the generator writes: a snapshot, that it runs, names, the digest, and what it refuses."""
+"""What the generator writes: a snapshot that runs, names, the digest, what it refuses."""
 
 from __future__ import annotations
 

@@ -14,23 +14,20 @@ static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 
 /* Offsets in the arena, and the steps (layers, from 0) that a buffer lives. */
 enum {
-    /* input: int8 (1, 3, 3, 1), scale 0.5 = 0x1.0000000000000p-1 (%.9g: 0.5), zero point -3;
-     * from the start to step 0 */
+    /* input: int8 (1, 3, 3, 1), scale 0.5 (0x1p-1), zero point -3; from the start to step 0 */
     input_0 = 12,
-    /* net/pad: int8 (1, 3, 4, 1), scale 0.5 = 0x1.0000000000000p-1 (%.9g: 0.5), zero point
-     * -3; from step 0 to step 1 */
+    /* net/pad: int8 (1, 3, 4, 1), scale 0.5 (0x1p-1), zero point -3; from step 0 to step 1 */
     pad_output = 0,
-    /* net/conv/Relu: int8 (1, 2, 2, 2), scale 0.1 = 0x1.999999999999ap-4 (%.9g: 0.1), zero
-     * point 7; from step 1 to step 2 */
+    /* net/conv/Relu: int8 (1, 2, 2, 2), scale 0.1 (0x1.999999999999ap-4), zero point 7; from
+     * step 1 to step 2 */
     conv_output = 12,
-    /* net/pool: int8 (1, 2, 2, 2), scale 0.1 = 0x1.999999999999ap-4 (%.9g: 0.1), zero point
-     * 7; from step 2 to step 3 */
+    /* net/pool: int8 (1, 2, 2, 2), scale 0.1 (0x1.999999999999ap-4), zero point 7; from step
+     * 2 to step 3 */
     pool_output = 0,
-    /* net/flat: int8 (1, 8), scale 0.1 = 0x1.999999999999ap-4 (%.9g: 0.1), zero point 7;
-     * from step 3 to step 4 */
+    /* net/flat: int8 (1, 8), scale 0.1 (0x1.999999999999ap-4), zero point 7; from step 3 to
+     * step 4 */
     flat_output = 0,
-    /* scores: int8 (1, 3), scale 0.5 = 0x1.0000000000000p-1 (%.9g: 0.5), zero point -3; from
-     * step 4 to the end */
+    /* scores: int8 (1, 3), scale 0.5 (0x1p-1), zero point -3; from step 4 to the end */
     fc_output = 8,
 };
 
@@ -52,6 +49,7 @@ static const int8_t conv_filter[8] = {
     -4, -3, -2, -1, 0, 1, 2, 3,
 };
 
+/* the bias, less the input's zero point times the sum of the channel's filter */
 static const int32_t conv_bias[2] = {
     -25, 12,
 };
@@ -67,16 +65,8 @@ static const int8_t conv_shift[2] = {
 static __attribute__((noinline)) void conv(void) {
     static const struct edgeq_conv_2d op = {
         .window = {
-            .filter_h = 2,
-            .filter_w = 2,
-            .stride_h = 2,
-            .stride_w = 2,
-            .dilation_h = 1,
-            .dilation_w = 1,
-            .pad_top = 0,
-            .pad_bottom = 1,
-            .pad_left = 0,
-            .pad_right = 0,
+            .filter_h = 2, .filter_w = 2, .stride_h = 2, .stride_w = 2, .dilation_h = 1,
+            .dilation_w = 1, .pad_top = 0, .pad_bottom = 1, .pad_left = 0, .pad_right = 0,
         },
         .input_zero_point = -3,
         .output_zero_point = 7,
@@ -95,16 +85,8 @@ static __attribute__((noinline)) void conv(void) {
 static __attribute__((noinline)) void pool(void) {
     static const struct edgeq_max_pool_2d op = {
         .window = {
-            .filter_h = 1,
-            .filter_w = 1,
-            .stride_h = 1,
-            .stride_w = 1,
-            .dilation_h = 1,
-            .dilation_w = 1,
-            .pad_top = 0,
-            .pad_bottom = 0,
-            .pad_left = 0,
-            .pad_right = 0,
+            .filter_h = 1, .filter_w = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1,
+            .dilation_w = 1, .pad_top = 0, .pad_bottom = 0, .pad_left = 0, .pad_right = 0,
         },
         .activation_min = -128,
         .activation_max = 100,
@@ -123,6 +105,7 @@ static const int8_t fc_filter[24] = {
     -3, -2, -1, 0, 1, 2, 3, -3, -2, -1, 0, 1, 2, 3, -3, -2, -1, 0, 1, 2, 3, -3, -2, -1,
 };
 
+/* the bias, less the input's zero point times the sum of the channel's filter */
 static const int32_t fc_bias[3] = {
     22, 16, 10,
 };

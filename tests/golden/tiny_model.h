@@ -2,12 +2,10 @@
  * there is one arena, of 21 bytes, static in model.c. Images are (1, height, width,
  * channels), channels together.
  *
- * Input 0: input: int8 (1, 3, 3, 1), scale 0.5 = 0x1.0000000000000p-1 (%.9g: 0.5), zero
- * point -3, 9 bytes.
+ * Input 0: input: int8 (1, 3, 3, 1), scale 0.5 (0x1p-1), zero point -3, 9 bytes.
  * A real value x is written as q = round(x / 0.5) - 3, clamped to -128 .. 127.
  *
- * Output 0: scores: int8 (1, 3), scale 0.5 = 0x1.0000000000000p-1 (%.9g: 0.5), zero point
- * -3, 3 bytes.
+ * Output 0: scores: int8 (1, 3), scale 0.5 (0x1p-1), zero point -3, 3 bytes.
  * q stands for the real value 0.5 * (q + 3). */
 #ifndef MODEL_H
 #define MODEL_H
@@ -16,8 +14,8 @@
 #include <stdint.h>
 
 #define EDGEQ_MODEL_NAME "tiny"
-#define EDGEQ_MODEL_DIGEST \
-    {0xb3, 0x27, 0xc0, 0x53, 0xac, 0x11, 0x73, 0x83, 0xf6, 0x2f, 0x86, 0x46, 0x3b, 0xcb, 0xa5, 0xd9}
+#define EDGEQ_MODEL_DIGEST {0xb3, 0x27, 0xc0, 0x53, 0xac, 0x11, 0x73, 0x83, \
+                            0xf6, 0x2f, 0x86, 0x46, 0x3b, 0xcb, 0xa5, 0xd9}
 #define EDGEQ_MODEL_ARENA_NBYTES 21u
 #define EDGEQ_MODEL_INPUT_COUNT 1u
 #define EDGEQ_MODEL_INPUT_NBYTES 9u
