@@ -30,6 +30,15 @@ only; nothing is allocated at run time. The functions for other code are declare
 _ARENA = """\
 /* Every activation and all scratch memory. */
 static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
+
+/* A buffer of the arena, as a pointer of which the compiler knows no more: from constant
+ * addresses GCC 12 (-O2) may form one buffer's address out of another's, and then take a
+ * function that only writes through it for one without effect. */
+static inline void *edgeq_buffer(uint32_t offset) {
+    uint8_t *at = edgeq_arena + offset;
+    __asm__("" : "+r"(at));
+    return at;
+}
 """
 
 _ACCESS = """\
@@ -250,7 +259,7 @@ def _roles(graph: Graph) -> tuple[str, ...]:
 
 def _pointer_macros(text: str) -> str:
     lines = [
-        f"#define {macro}(offset) (({ctype} *)(void *)(edgeq_arena + (offset)))\n"
+        f"#define {macro}(offset) (({ctype} *)edgeq_buffer(offset))\n"
         for ctype, macro in AT.items()
         if f"{macro}(" in text
     ]

@@ -67,6 +67,8 @@ def telling_name(names: Sequence[str], op_name: str) -> str:
 
     The operator's name if none tells.
     """
+    if op_name == "quantize" and "/to/" in names[0]:  # put in between by the quantizer
+        return _c_name(names[0])
     paths = [[s for s in re.split(r"[/:]", p) if s] for n in names for p in n.split(";")]
     telling = _TELLING.get(op_name, re.compile(re.escape(op_name)))
     for path in paths:

@@ -12,6 +12,15 @@
 /* Every activation and all scratch memory. */
 static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 
+/* A buffer of the arena, as a pointer of which the compiler knows no more: from constant
+ * addresses GCC 12 (-O2) may form one buffer's address out of another's, and then take a
+ * function that only writes through it for one without effect. */
+static inline void *edgeq_buffer(uint32_t offset) {
+    uint8_t *at = edgeq_arena + offset;
+    __asm__("" : "+r"(at));
+    return at;
+}
+
 /* Offsets in the arena, and the steps (layers, from 0) that a buffer lives. */
 enum {
     /* input: int8 (1, 3, 3, 1), scale 0.5 (0x1p-1), zero point -3; from the start to step 0 */
@@ -31,7 +40,7 @@ enum {
     fc_output = 8,
 };
 
-#define INT8_AT(offset) ((int8_t *)(void *)(edgeq_arena + (offset)))
+#define INT8_AT(offset) ((int8_t *)edgeq_buffer(offset))
 
 /* 0: PAD (1, 3, 3, 1) -> (1, 3, 4, 1). net/pad */
 static __attribute__((noinline)) void pad(void) {
