@@ -88,6 +88,39 @@ class Device:
         assert self._process.wait(timeout=10) == 0
 
 
+class TcpDevice:
+    """Devices behind a TCP port: one that starts anew for each connection."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = "socket://127.0.0.1:%d" % self._listener.getsockname()[1]
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def disconnect(self) -> None:
+        self._processes[-1].kill()
+
+    def close(self) -> None:
+        with socket.create_connection(self._listener.getsockname()):
+            self._program = Path()  # tells the thread that this connection is the last
+            self._thread.join()
+        self._listener.close()
+        for process in self._processes:
+            process.wait(timeout=10)
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                if self._program == Path():
+                    return
+                self._processes.append(
+                    subprocess.Popen([self._program], stdin=connection, stdout=connection)
+                )
+
+
 class NoisyLine:
     """A pty, `port`, whose bytes a thread carries to and from a device, altering some.
 

@@ -14,6 +14,7 @@ from stream_device import (
     SAMPLES,
     Device,
     NoisyLine,
+    TcpDevice,
     build_device,
     expected_output,
     sample_inputs,
@@ -210,6 +211,25 @@ def test_an_inference_survives_a_disconnection(folder: Path, port: Path) -> None
     device.close()
 
 
+def test_a_tcp_port_takes_the_place_of_a_serial_port(folder: Path) -> None:
+    device = TcpDevice(build_device(folder))
+    try:
+        with open_link(device.port, retry_s=0.03) as link:
+            check_inferences(link, 20)
+            device.disconnect()
+            check_inferences(link, 20)
+            results = []
+            for result in link.stream(500):
+                results.append(result)
+                if result.run_id == 200:
+                    device.disconnect()
+            assert link.statistics.reconnects == 2
+        assert len(results) == 500
+        check_stream(results)
+    finally:
+        device.close()
+
+
 def test_a_reconnected_device_with_another_model_is_refused(folder: Path, port: Path) -> None:
     device = Device(build_device(folder), port)
     with quick_link(port) as link:
@@ -371,6 +391,16 @@ def test_numbers_beyond_the_samples_start_over(device: Device, port: Path) -> No
     with open_link(str(port)) as link:
         first = 2**32 - 9
         check_stream(list(link.stream(9, first)), first)
+
+
+def test_an_endless_stream_outlives_its_32_bit_numbers(device: Device, port: Path) -> None:
+    with open_link(str(port)) as link:
+        results = list(itertools.islice(link.stream(0, first=2**32 - 4), 12))
+    numbers = range(2**32 - 4, 2**32 + 8)
+    assert [result.run_id for result in results] == list(numbers)
+    for result in results:
+        sample = result.run_id % 2**32 % SAMPLES
+        assert result.output == expected_output(sample_inputs(sample))
 
 
 def test_an_inference_within_a_stream_leaves_the_stream_whole(

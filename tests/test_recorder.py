@@ -65,9 +65,9 @@ def test_the_host_time_is_that_of_now(tmp_path: Path) -> None:
 
 
 def test_a_result_of_another_size_is_refused() -> None:
-    with Recorder(ticks_hz=10, formats=(SCORES,)) as recorder:
-        with pytest.raises(DataError, match="has 4 bytes, its formats take 3"):
-            recorder.write(Result(bytes(4), 1, 1))
+    refusal = pytest.raises(DataError, match="has 4 bytes, its formats take 3")
+    with Recorder(ticks_hz=10, formats=(SCORES,)) as recorder, refusal:
+        recorder.write(Result(bytes(4), 1, 1))
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
