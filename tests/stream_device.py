@@ -94,7 +94,7 @@ class TcpDevice:
     def __init__(self, program: Path) -> None:
         self._program = program
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = "socket://127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.port = f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
