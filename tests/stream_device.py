@@ -96,7 +96,7 @@ class TcpDevice:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def disconnect(self) -> None:
@@ -136,7 +136,7 @@ class NoisyLine:
         self.altered = 0
         self._ended = threading.Event()
         self._start(program)
-        self._thread = threading.Thread(target=self._carry)
+        self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def _start(self, program: Path) -> None:
@@ -155,7 +155,7 @@ class NoisyLine:
         self._device.close()
         self._ended.clear()
         self._start(program)
-        self._thread = threading.Thread(target=self._carry)
+        self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def close(self) -> None:

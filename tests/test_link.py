@@ -2,6 +2,7 @@ import itertools
 import os
 import pty
 import random
+import select
 import threading
 import tty
 import zlib
@@ -66,7 +67,7 @@ class SilentPort:
                 except BlockingIOError:
                     continue
 
-        self._thread = threading.Thread(target=answer)
+        self._thread = threading.Thread(target=answer, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -443,6 +444,7 @@ class RawLine:
     def take(self) -> tuple[int, bytes]:
         while True:
             while not self._frames:
+                assert select.select([self._fd], [], [], 10.0)[0], "the device is silent"
                 self._frames = self._decoder.feed(os.read(self._fd, 4096))
             frame = self._frames.pop(0)
             if frame.type != 0x84:
@@ -481,6 +483,7 @@ def raw(device: Device, port: Path) -> Iterator[RawLine]:
         (0x02, (31).to_bytes(4, "little") + b"xx", 5),
         (0x02, (33).to_bytes(4, "little") + b"x", 5),
         (0x02, b"\xff\xff\xff\xff" + b"xx", 5),
+        (0x02, b"\xfe\xff\xff\xff" + b"xxx", 5),
         (0x03, bytes(7), 4),
         (0x03, bytes(9), 4),
         (0x03, bytes(8), 6),
