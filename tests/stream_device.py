@@ -93,6 +93,7 @@ class TcpDevice:
 
     def __init__(self, program: Path) -> None:
         self._program = program
+        self._is_last = False  # whether the next connection only ends the thread
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -103,8 +104,8 @@ class TcpDevice:
         self._processes[-1].kill()
 
     def close(self) -> None:
+        self._is_last = True
         with socket.create_connection(self._listener.getsockname()):
-            self._program = Path()  # tells the thread that this connection is the last
             self._thread.join()
         self._listener.close()
         for process in self._processes:
@@ -114,7 +115,7 @@ class TcpDevice:
         while True:
             connection, _ = self._listener.accept()
             with connection:
-                if self._program == Path():
+                if self._is_last:
                     return
                 self._processes.append(
                     subprocess.Popen([self._program], stdin=connection, stdout=connection)
