@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from host_c import run_model
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from networks import samples, small_network
 from problems import PROBLEMS, Problem, graph_of
@@ -124,7 +124,12 @@ def test_every_operator_compiles_without_a_warning_or_a_helper(
 ) -> None:
     need_compiler(compiler)
 
-    @settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=1,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.tuples(*(strategy for strategy in PROBLEMS.values())))
     def check(problems: tuple[Problem, ...]) -> None:
         _, graph = graph_of(list(problems))
