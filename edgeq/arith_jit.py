@@ -1,4 +1,4 @@
-"""Numba twins of arith.py: int64 inside, so an overflow of int32 would not show here.
+"""Numba twins of arith.py: an overflow of int32 would wrap unseen.
 
 passes/prove_accumulators.py proves that there is none before a graph may run.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edgeq.jit import kernel
 
 Int = Any  # an integer of Python, numpy or Numba
@@ -14,13 +16,15 @@ Int = Any  # an integer of Python, numpy or Numba
 
 @kernel
 def requantize(acc: Int, multiplier: Int, shift: Int) -> Any:
-    """Twin of arith.requantize."""
+    """Twin of arith.requantize; int32 but for the product, so that a loop of it vectorizes."""
     left = shift if shift > 0 else 0
     right = -shift if shift < 0 else 0
-    high = ((acc << left) * multiplier + (1 << 30)) >> 31
-    remainder = high & ((1 << right) - 1)
-    threshold = (((1 << right) - 1) >> 1) + (1 if high < 0 else 0)
-    return (high >> right) + (1 if remainder > threshold else 0)
+    product = np.int64(np.int32(acc << left)) * np.int64(np.int32(multiplier))
+    high = np.int32((product + (1 << 30)) >> 31)
+    mask = np.int32((1 << right) - 1)
+    remainder = np.int32(high & mask)
+    threshold = np.int32((mask >> 1) + (1 if high < 0 else 0))
+    return np.int32((high >> right) + (1 if remainder > threshold else 0))
 
 
 @kernel

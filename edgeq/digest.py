@@ -16,11 +16,10 @@ DIGEST_NBYTES = 16
 def graph_digest(graph: Graph) -> bytes:
     """The first 16 bytes of the SHA-256 of everything that the graph is.
 
-    That is: names, nodes with all fields of their operators, and of each tensor, by name, shape,
+    That is: nodes with all fields of their operators, and of each tensor, by name, shape,
     type, quantization and the SHA-256 of its data (little endian), as JSON with sorted keys.
     """
     record = {
-        "name": graph.name,
         "inputs": graph.inputs,
         "outputs": graph.outputs,
         "nodes": [

@@ -37,3 +37,7 @@ class ToolError(EdgeqError):
 
 class LinkError(EdgeqError):
     """The serial line failed: port absent or busy, no answer in time, wrong model."""
+
+
+class EmulatorError(EdgeqError):
+    """An emulator cannot run a board, or its firmware stopped; names PC, address and why."""

@@ -19,6 +19,7 @@ from edgeq.ops.concatenation import Concatenation
 from edgeq.ops.op import FloatOp
 from edgeq.ops.quantize import lower_quantize
 from edgeq.ops.weights import quantize_tensor, range_params
+from edgeq.passes import run_passes
 from edgeq.passes.prove_accumulators import prove_accumulators
 
 INT8 = np.dtype(np.int8)
@@ -39,7 +40,8 @@ def quantize(
         DataError: the samples do not fit the graph's inputs, or hold NaN.
         QuantizeError: the graph cannot be quantized; names the layer.
     """
-    return quantize_with_ranges(graph, calibrate(graph, samples, progress=progress))
+    prepared = run_passes(graph)
+    return quantize_with_ranges(prepared, calibrate(prepared, samples, progress=progress))
 
 
 def quantize_with_ranges(graph: Graph, ranges: Mapping[str, Range]) -> Graph:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from edgeq.cli import model
+from edgeq.cli import demo, firmware, model
 from edgeq.errors import EdgeqError
 
 app = typer.Typer(
@@ -24,6 +24,13 @@ app.command("inspect")(model.inspect_command)
 app.command("quantize")(model.quantize_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
+app.command("demo")(demo.demo_command)
+app.command("boards")(firmware.boards_command)
+app.command("generate")(firmware.generate_command)
+app.command("build")(firmware.build_command)
+app.command("emulate")(firmware.emulate_command)
+app.command("stream")(firmware.stream_command)
+app.command("verify")(firmware.verify_command)
 explain.command("multiplier")(model.explain_multiplier_command)
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from edgeq.calibrate import calibrate
 from edgeq.cli.output import (
     InputScaleOption,
     JsonOption,
@@ -26,7 +25,7 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
-from edgeq.quantize import quantize_with_ranges
+from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
 
@@ -51,7 +50,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     show(
         json,
         record,
-        picture.model_picture(graph, rows, plan),
+        picture.model_picture(graph, rows, plan, console.width),
         picture.model_summary(graph, rows, plan),
     )
 
@@ -72,8 +71,7 @@ def quantize_command(
         raise DataError(f"{model}: is quantized already; it can be used as it is")
     x = to_input(graph, read_array(calibration)[:count], input_scale)
     with progress_bar("calibrating") as progress:
-        ranges = calibrate(graph, x, progress=progress)
-    quantized = quantize_with_ranges(graph, ranges)
+        quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
     plan = plan_memory(quantized)
     source = quantized.input_tensors()[0]
@@ -85,7 +83,6 @@ def quantize_command(
         "weight_nbytes": _weight_nbytes(quantized),
         "arena_nbytes": plan.arena_nbytes,
         "input": picture.tensor_row(source),
-        "ranges": ranges,
     }
     show(
         json,

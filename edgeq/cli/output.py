@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,26 @@ ModelArgument = Annotated[Path, typer.Argument(help="A .tflite, .onnx or .edgeq 
 BoardOption = Annotated[
     str,
     typer.Option("--board", "-b", help="Board name (`edgeq boards`), or a .toml of your own."),
+]
+
+
+class EmulatorKind(StrEnum):
+    """The emulators."""
+
+    virtual = "virtual"
+    qemu = "qemu"
+
+
+class Compiler(StrEnum):
+    """The compilers."""
+
+    gcc = "gcc"
+    zig = "zig"
+
+
+EmulatorOption = Annotated[EmulatorKind, typer.Option(help="Which emulator runs the board.")]
+CompilerOption = Annotated[
+    Compiler | None, typer.Option(help="arm-none-eabi-gcc, or zig's clang; else what is there.")
 ]
 InputScaleOption = Annotated[
     float | None,

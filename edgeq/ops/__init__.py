@@ -30,29 +30,44 @@ class Operator:
     name: str
     float_class: type[FloatOp] | None
     integer_classes: tuple[type[IntegerOp], ...]
+    onnx: str  # what becomes this operator, as torch.onnx.export writes it
     note: str = ""
 
 
 OPERATORS: tuple[Operator, ...] = (
-    Operator("conv_2d", Conv2D, (QuantizedConv2D,), "any stride, dilation, padding"),
+    Operator("conv_2d", Conv2D, (QuantizedConv2D,), "Conv", "any stride, dilation, padding"),
     Operator(
-        "depthwise_conv_2d", DepthwiseConv2D, (QuantizedDepthwiseConv2D,), "any multiplier"
+        "depthwise_conv_2d",
+        DepthwiseConv2D,
+        (QuantizedDepthwiseConv2D,),
+        "Conv with groups, BatchNormalization",
+        "any multiplier",
     ),
-    Operator("fully_connected", FullyConnected, (QuantizedFullyConnected,)),
-    Operator("add", Add, (QuantizedAdd,), "with broadcasting"),
-    Operator("average_pool_2d", AveragePool2D, (QuantizedAveragePool2D,)),
-    Operator("max_pool_2d", MaxPool2D, (QuantizedMaxPool2D,)),
-    Operator("mean", Mean, (QuantizedMean,), "over height and width"),
-    Operator("pad", Pad, (QuantizedPad,), "with zeros, any axis but the batch"),
     Operator(
-        "concatenation", Concatenation, (QuantizedConcatenation,), "any axis but the batch"
+        "fully_connected", FullyConnected, (QuantizedFullyConnected,), "Gemm, MatMul + Add"
     ),
-    Operator("reshape", Reshape, (QuantizedReshape,), "free"),
-    Operator("softmax", Softmax, (QuantizedSoftmax,), "last axis"),
-    Operator("logistic", Logistic, (QuantizedLogistic,)),
-    Operator("relu", Relu, (QuantizedRelu,), "RELU and RELU6, fused and alone"),
-    Operator("quantize", None, (QuantizeFloat, Requantize), "float32, int8, uint8"),
-    Operator("dequantize", None, (Dequantize,), "to float32"),
+    Operator("add", Add, (QuantizedAdd,), "Add, Sub", "with broadcasting"),
+    Operator("average_pool_2d", AveragePool2D, (QuantizedAveragePool2D,), "AveragePool"),
+    Operator("max_pool_2d", MaxPool2D, (QuantizedMaxPool2D,), "MaxPool, GlobalMaxPool"),
+    Operator(
+        "mean", Mean, (QuantizedMean,), "GlobalAveragePool, ReduceMean", "over height and width"
+    ),
+    Operator("pad", Pad, (QuantizedPad,), "Pad", "with zeros, any axis but the batch"),
+    Operator(
+        "concatenation",
+        Concatenation,
+        (QuantizedConcatenation,),
+        "Concat",
+        "any axis but the batch",
+    ),
+    Operator(
+        "reshape", Reshape, (QuantizedReshape,), "Reshape, Flatten, Squeeze, Unsqueeze", "free"
+    ),
+    Operator("softmax", Softmax, (QuantizedSoftmax,), "Softmax", "last axis"),
+    Operator("logistic", Logistic, (QuantizedLogistic,), "Sigmoid"),
+    Operator("relu", Relu, (QuantizedRelu,), "Relu, Clip", "RELU and RELU6, fused and alone"),
+    Operator("quantize", None, (QuantizeFloat, Requantize), "", "float32, int8, uint8"),
+    Operator("dequantize", None, (Dequantize,), "", "to float32"),
 )
 
 __all__ = ["OPERATORS", "FloatOp", "IntegerOp", "Operator", "Window"]

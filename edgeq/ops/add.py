@@ -15,7 +15,6 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq.arith import clamp, quantize_multiplier, requantize
-from edgeq.arith_jit import clamp as clamp_jit
 from edgeq.arith_jit import requantize as requantize_jit
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
@@ -23,6 +22,7 @@ from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
 from edgeq.ops.op import FloatOp, IntegerOp, quant_of
 
+ROW = 1024  # elements at a time, where the inputs have one shape
 LEFT_SHIFT = 20  # fraction bits of the common scale
 
 
@@ -127,13 +127,18 @@ class QuantizedAdd(IntegerOp):
                 (self.input2_zero_point, self.input2_multiplier, self.input2_shift),
             )
         ]
-        strides = [broadcast_strides(x.shape, out.shape) for x in inputs]
+        shapes = [x.shape for x in inputs]
+        shape = out.shape
+        if shapes[0] == shapes[1]:  # rows of any length will do
+            shape = (out.size // ROW, ROW) if out.size % ROW == 0 else (out.size,)
+            shapes = [shape, shape]
+        strides = [broadcast_strides(x, shape) for x in shapes]
         return partial(
             add_kernel,
             inputs[0].ravel(),
             inputs[1].ravel(),
             np.array(strides, np.int64),
-            np.array(padded_shape(out.shape), np.int64),
+            np.array(padded_shape(shape), np.int64),
             tables[0],
             tables[1],
             self.output_multiplier,
@@ -141,6 +146,7 @@ class QuantizedAdd(IntegerOp):
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
+            np.empty(padded_shape(shape)[3], np.int32),
             out.reshape(-1),
         )
 
@@ -172,19 +178,28 @@ def add_kernel(
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
+    total: Array,  # (extents[3],) int32, private
     out: Array,  # flat int8; may be a or b
 ) -> None:
-    """QuantizedAdd; strides of 0 repeat an input along an axis."""
-    k = 0
+    """QuantizedAdd; strides of 0 repeat an input along an axis.
+
+    A row's sums are kept apart: a loop that may overwrite its input does not vectorize.
+    """
+    multiplier, shift = np.int32(output_multiplier), np.int32(output_shift)
+    zero_point = np.int32(output_zero_point)
+    low, high = np.int32(activation_min), np.int32(activation_max)
+    row_size = extents[3]
+    first = 0
     for n in range(extents[0]):
         for y in range(extents[1]):
             for x in range(extents[2]):
                 p = n * strides[0, 0] + y * strides[0, 1] + x * strides[0, 2]
                 q = n * strides[1, 0] + y * strides[1, 1] + x * strides[1, 2]
-                for c in range(extents[3]):
-                    i = p + c * strides[0, 3]
-                    j = q + c * strides[1, 3]
-                    total = table1[a[i] + 128] + table2[b[j] + 128]
-                    v = requantize_jit(total, output_multiplier, output_shift)
-                    out[k] = clamp_jit(v + output_zero_point, activation_min, activation_max)
-                    k += 1
+                for c in range(row_size):
+                    q1, q2 = a[p + c * strides[0, 3]], b[q + c * strides[1, 3]]
+                    total[c] = table1[q1 + 128] + table2[q2 + 128]
+                row = out[first : first + row_size]
+                for c in range(row_size):
+                    v = np.int32(requantize_jit(total[c], multiplier, shift) + zero_point)
+                    row[c] = max(low, min(high, v))
+                first += row_size

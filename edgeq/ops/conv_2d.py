@@ -12,14 +12,20 @@ from functools import partial
 import numpy as np
 
 from edgeq.arith import clamp, requantize
-from edgeq.arith_jit import clamp as clamp_jit
-from edgeq.arith_jit import requantize as requantize_jit
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape, quant_of
 from edgeq.ops.product import check_product, per_channel, verify_weights
+from edgeq.ops.product_jit import (
+    DEPTH_STEP,
+    block_rows,
+    dot_rows,
+    folded_bias,
+    padded_depth,
+    requantize_row,
+)
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 from edgeq.ops.window import Window
 
@@ -133,70 +139,105 @@ class QuantizedConv2D(IntegerOp):
     def bind(
         self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
     ) -> Callable[[], None]:
-        """Rows of patches as int16, then int16 dot products, which vectorize."""
+        """Blocks of patches, or of pixels as they are; padding is z1, folded into the bias."""
         x, weights, bias = inputs
         channels = weights.shape[0]
-        out = outputs[0][0]
-        depth = int(np.prod(weights.shape[1:]))
+        flat = weights.reshape(channels, -1)
+        pixels = outputs[0].size // channels
+        is_pointwise = self.window == Window(1, 1) and flat.shape[1] % DEPTH_STEP == 0
+        filters = flat if is_pointwise else padded_depth(flat)
+        block = block_rows(pixels, channels)
         return partial(
             conv_2d_kernel,
             x[0],
-            np.ascontiguousarray(weights.reshape(channels, depth).astype(np.int16)),
-            bias.copy(),
+            np.ascontiguousarray(filters),
+            folded_bias(bias, weights, self.input_zero_point),
             self.window.as_array(),
+            is_pointwise,
             self.input_zero_point,
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
-            per_channel(self.multiplier, channels),
-            per_channel(self.shift, channels),
-            np.empty((out.shape[1], depth), np.int16),
-            out,
+            np.tile(per_channel(self.multiplier, channels), block),
+            np.tile(per_channel(self.shift, channels), block),
+            np.zeros((block, filters.shape[1]), np.int8),
+            np.empty((block, channels), np.int32),
+            outputs[0][0],
         )
 
 
 @kernel
 def conv_2d_kernel(
     x: Array,  # (H, W, I) int8
-    weights: Array,  # (O, h*w*I) int16
-    bias: Array,  # (O,) int32
+    weights: Array,  # (O, K) int8: h*w*I taps, then zeros
+    bias: Array,  # (O,) int32, folded_bias
     window: Array,  # Window.as_array()
+    is_pointwise: bool,  # 1x1, stride 1, no padding: a pixel is its own patch
     input_zero_point: int,
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
-    multiplier: Array,  # (O,) int32
-    shift: Array,  # (O,) int32
-    columns: Array,  # (out_w, h*w*I) int16, private
+    multiplier: Array,  # (B * O,) int32
+    shift: Array,  # (B * O,) int32
+    patches: Array,  # (B, K) int8, private; zeros after the taps
+    acc: Array,  # (B, O) int32, private
     out: Array,  # (out_h, out_w, O) int8
 ) -> None:
-    """QuantizedConv2D on one image."""
-    height, width, channels = x.shape
+    """QuantizedConv2D on one image, B pixels at a time."""
     out_h, out_w, out_channels = out.shape
-    filter_h, filter_w, stride_h, stride_w = window[0], window[1], window[2], window[3]
-    depth = weights.shape[1]
-    for out_y in range(out_h):
-        for out_x in range(out_w):
-            k = 0
-            for filter_y in range(filter_h):
-                in_y = out_y * stride_h - window[6] + filter_y * window[4]
-                for filter_x in range(filter_w):
-                    in_x = out_x * stride_w - window[8] + filter_x * window[5]
-                    if 0 <= in_y < height and 0 <= in_x < width:
-                        for i in range(channels):
-                            columns[out_x, k + i] = np.int16(x[in_y, in_x, i]) - np.int16(
-                                input_zero_point
-                            )
-                    else:
-                        for i in range(channels):
-                            columns[out_x, k + i] = 0
-                    k += channels
-        for o in range(out_channels):
-            row = weights[o]
-            for out_x in range(out_w):
-                column = columns[out_x]
-                acc = np.int32(bias[o])
-                for k in range(depth):
-                    acc = np.int32(acc + np.int32(row[k]) * np.int32(column[k]))
-                y = requantize_jit(acc, multiplier[o], shift[o]) + output_zero_point
-                out[out_y, out_x, o] = clamp_jit(y, activation_min, activation_max)
+    pixels = x.reshape(x.shape[0] * x.shape[1], x.shape[2])
+    results = out.reshape(out_h * out_w * out_channels)
+    for first in range(0, out_h * out_w, patches.shape[0]):
+        count = min(patches.shape[0], out_h * out_w - first)
+        rows = patches[:count]
+        if is_pointwise:
+            rows = pixels[first : first + count]
+        else:
+            copy_patches(x, window, input_zero_point, out_w, first, count, patches)
+        dot_rows(rows, weights, bias, acc[:count])
+        requantize_row(
+            acc[:count].reshape(count * out_channels),
+            multiplier,
+            shift,
+            output_zero_point,
+            activation_min,
+            activation_max,
+            results[first * out_channels : (first + count) * out_channels],
+        )
+
+
+@kernel
+def copy_patches(
+    x: Array,  # (H, W, I) int8
+    window: Array,  # Window.as_array()
+    fill: int,
+    out_w: int,
+    first: int,
+    count: int,
+    patches: Array,  # (B, h*w*I or more) int8, written
+) -> None:
+    """The taps of output pixels `first` to first + count - 1; `fill` where there is padding."""
+    height, width, channels = x.shape
+    flat = x.reshape(x.size)
+    filter_h, filter_w, dilation_w = window[0], window[1], window[5]
+    value = np.int8(fill)
+    for row in range(count):
+        out_y, out_x = divmod(first + row, out_w)
+        left = out_x * window[3] - window[8]
+        is_inside = left >= 0 and left + filter_w <= width and dilation_w == 1
+        # A run of taps is one piece of a row of the image; else it is a single tap.
+        runs = 1 if is_inside else filter_w
+        size = np.uint64(filter_w * channels if is_inside else channels)
+        k = np.uint64(0)
+        for filter_y in range(filter_h):
+            in_y = out_y * window[2] - window[6] + filter_y * window[4]
+            for run in range(runs):
+                in_x = left + run * dilation_w
+                if 0 <= in_y < height and 0 <= in_x < width:
+                    source = np.uint64((in_y * width + in_x) * channels)
+                    for i in range(size):
+                        patches[row, k + i] = flat[source + i]
+                else:
+                    for i in range(size):
+                        patches[row, k + i] = value
+                k += size

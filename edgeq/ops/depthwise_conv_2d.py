@@ -12,14 +12,13 @@ from functools import partial
 import numpy as np
 
 from edgeq.arith import clamp, requantize
-from edgeq.arith_jit import clamp as clamp_jit
-from edgeq.arith_jit import requantize as requantize_jit
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape, quant_of
 from edgeq.ops.product import check_product, per_channel, verify_weights
+from edgeq.ops.product_jit import requantize_row
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 from edgeq.ops.window import Window
 
@@ -139,67 +138,94 @@ class QuantizedDepthwiseConv2D(IntegerOp):
     def bind(
         self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
     ) -> Callable[[], None]:
-        """Accumulators of a pixel in scratch; the inner loop runs over channels."""
+        """A row of output pixels at a time; the filter is repeated along it."""
         x, weights, bias = inputs
         channels = weights.shape[2]
+        out = outputs[0][0]
+        width = out.shape[1]
+        taps = weights.reshape(-1, channels).astype(np.int16)
+        is_flat = self.window.stride_w == 1 and channels == x.shape[3]
         return partial(
             depthwise_conv_2d_kernel,
             x[0],
-            weights.astype(np.int32),
-            bias.copy(),
+            np.tile(taps, (1, width if is_flat else 1)),
+            np.tile(bias, width),
             self.window.as_array(),
+            is_flat,
             self.input_zero_point,
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
-            per_channel(self.multiplier, channels),
-            per_channel(self.shift, channels),
-            scratch[: 4 * channels].view(np.int32),
-            outputs[0][0],
+            np.tile(per_channel(self.multiplier, channels), width),
+            np.tile(per_channel(self.shift, channels), width),
+            np.empty(width * channels, np.int32),
+            out,
         )
 
 
 @kernel
 def depthwise_conv_2d_kernel(
     x: Array,  # (H, W, C) int8
-    weights: Array,  # (h, w, C * m) int32
-    bias: Array,  # (C * m,) int32
+    weights: Array,  # (h * w, C * m) int16; (h * w, out_w * C) if flat
+    bias: Array,  # (out_w * C * m,) int32
     window: Array,  # Window.as_array()
+    is_flat: bool,  # stride_w and m are 1: a tap meets the row's input in one piece
     input_zero_point: int,
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
-    multiplier: Array,  # (C * m,) int32
-    shift: Array,  # (C * m,) int32
-    acc: Array,  # (C * m,) int32, scratch
+    multiplier: Array,  # (out_w * C * m,) int32
+    shift: Array,  # (out_w * C * m,) int32
+    acc: Array,  # (out_w * C * m,) int32, private
     out: Array,  # (out_h, out_w, C * m) int8
 ) -> None:
-    """QuantizedDepthwiseConv2D on one image."""
+    """QuantizedDepthwiseConv2D on one image, a row of the output at a time."""
     height, width, channels = x.shape
     out_h, out_w, out_channels = out.shape
-    depth_multiplier = out_channels // channels
-    zero_point = np.int32(input_zero_point)
+    stride_w = window[3]
+    depth_multiplier = np.uint64(out_channels // channels)
+    size = np.uint64(out_w * out_channels if is_flat else out_channels)
+    flat = x.reshape(x.size)
+    z1 = np.int32(input_zero_point)
     for out_y in range(out_h):
-        for out_x in range(out_w):
-            for c in range(out_channels):
-                acc[c] = bias[c]
-            for filter_y in range(window[0]):
-                in_y = out_y * window[2] - window[6] + filter_y * window[4]
-                if in_y < 0 or in_y >= height:
+        for i in range(acc.shape[0]):
+            acc[i] = bias[i]
+        for filter_y in range(window[0]):
+            in_y = out_y * window[2] - window[6] + filter_y * window[4]
+            if in_y < 0 or in_y >= height:
+                continue
+            for filter_x in range(window[1]):
+                # Input column for output column 0; first <= out_x < last are in the image.
+                left = filter_x * window[5] - window[8]
+                first = max(0, -(left // stride_w))
+                last = min(out_w, (width - 1 - left) // stride_w + 1)
+                tap = np.uint64(filter_y * window[1] + filter_x)
+                # Unsigned indices, modulo 2**64: Numba need not look whether one is negative.
+                if is_flat:
+                    source = np.uint64((in_y * width + left) * channels)
+                    for i in range(
+                        np.uint64(first * channels), np.uint64(max(first, last) * channels)
+                    ):
+                        q1 = np.int32(flat[source + i]) - z1
+                        acc[i] += np.int32(q1 * np.int32(weights[tap, i]))
                     continue
-                for filter_x in range(window[1]):
-                    in_x = out_x * window[3] - window[8] + filter_x * window[5]
-                    if in_x < 0 or in_x >= width:
-                        continue
-                    pixel = x[in_y, in_x]
-                    taps = weights[filter_y, filter_x]
+                for out_x in range(first, last):
+                    source = np.uint64((in_y * width + left + out_x * stride_w) * channels)
+                    target = np.uint64(out_x * out_channels)
                     if depth_multiplier == 1:
-                        for c in range(out_channels):
-                            acc[c] = np.int32(acc[c] + (pixel[c] - zero_point) * taps[c])
+                        for c in range(size):
+                            q1 = np.int32(flat[source + c]) - z1
+                            acc[target + c] += np.int32(q1 * np.int32(weights[tap, c]))
                     else:
-                        for c in range(out_channels):
-                            q1 = pixel[c // depth_multiplier] - zero_point
-                            acc[c] = np.int32(acc[c] + q1 * taps[c])
-            for c in range(out_channels):
-                y = requantize_jit(acc[c], multiplier[c], shift[c]) + output_zero_point
-                out[out_y, out_x, c] = clamp_jit(y, activation_min, activation_max)
+                        for c in range(size):
+                            q1 = np.int32(flat[source + c // depth_multiplier]) - z1
+                            acc[target + c] += np.int32(q1 * np.int32(weights[tap, c]))
+        requantize_row(
+            acc,
+            multiplier,
+            shift,
+            output_zero_point,
+            activation_min,
+            activation_max,
+            out[out_y].reshape(out_w * out_channels),
+        )

@@ -12,14 +12,13 @@ from functools import partial
 import numpy as np
 
 from edgeq.arith import clamp, requantize
-from edgeq.arith_jit import clamp as clamp_jit
-from edgeq.arith_jit import requantize as requantize_jit
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
 from edgeq.ops.op import FloatOp, IntegerOp, quant_of
 from edgeq.ops.product import check_product, per_channel, verify_weights
+from edgeq.ops.product_jit import dot_rows, folded_bias, requantize_row
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 
 
@@ -122,21 +121,21 @@ class QuantizedFullyConnected(IntegerOp):
     def bind(
         self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
     ) -> Callable[[], None]:
-        """int16 dot products, which vectorize; the zero point is folded into the bias."""
+        """The rows as they are; the zero point is folded into the bias."""
         x, weights, bias = inputs
         channels, depth = weights.shape
-        folded = bias.astype(np.int64) - self.input_zero_point * weights.sum(1, dtype=np.int64)
+        rows = x.reshape(-1, depth)
         return partial(
             fully_connected_kernel,
-            x.reshape(-1, depth),
-            weights.astype(np.int16),
-            folded.astype(np.int32),
+            rows,
+            np.ascontiguousarray(weights),
+            folded_bias(bias, weights, self.input_zero_point),
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
             per_channel(self.multiplier, channels),
             per_channel(self.shift, channels),
-            np.empty(depth, np.int16),
+            np.empty((rows.shape[0], channels), np.int32),
             outputs[0].reshape(-1, channels),
         )
 
@@ -144,25 +143,25 @@ class QuantizedFullyConnected(IntegerOp):
 @kernel
 def fully_connected_kernel(
     x: Array,  # (R, I) int8
-    weights: Array,  # (O, I) int16
-    bias: Array,  # (O,) int32, less the zero point times the sum of the filter
+    weights: Array,  # (O, I) int8
+    bias: Array,  # (O,) int32, folded_bias
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
     multiplier: Array,  # (O,) int32
     shift: Array,  # (O,) int32
-    wide: Array,  # (I,) int16, private
+    acc: Array,  # (R, O) int32, private
     out: Array,  # (R, O) int8
 ) -> None:
     """QuantizedFullyConnected on the rows of x."""
-    rows, depth = x.shape
-    for r in range(rows):
-        for k in range(depth):
-            wide[k] = x[r, k]
-        for o in range(weights.shape[0]):
-            row = weights[o]
-            acc = np.int32(bias[o])
-            for k in range(depth):
-                acc = np.int32(acc + np.int32(row[k]) * np.int32(wide[k]))
-            y = requantize_jit(acc, multiplier[o], shift[o]) + output_zero_point
-            out[r, o] = clamp_jit(y, activation_min, activation_max)
+    dot_rows(x, weights, bias, acc)
+    for r in range(x.shape[0]):
+        requantize_row(
+            acc[r],
+            multiplier,
+            shift,
+            output_zero_point,
+            activation_min,
+            activation_max,
+            out[r],
+        )

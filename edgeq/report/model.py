@@ -20,10 +20,14 @@ from edgeq.ops.op import IntegerOp
 BAR = 40  # characters of a full bar
 
 
-def new_table(title: str) -> Table:
-    """A table as all of edgeq's look: light, the title on the left."""
-    text = Text(title, style="bold", no_wrap=True)
-    return Table(title=text, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def new_table() -> Table:
+    """A table as all of edgeq's look."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def titled(title: str, table: Table) -> Group:
+    """A table under a line that says what it shows."""
+    return Group(Text(title, style="bold"), table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +114,20 @@ def _macs(graph: Graph, node: Node) -> int:
 
 
 def model_picture(
-    graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None
+    graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None, width: int
 ) -> RenderableType:
     """The layers as a table; for an integer graph with a bar of the arena at each step."""
     title = f"{graph.name}: {'int8' if plan else 'float'} graph"
-    table = new_table(title)
+    table = new_table()
     table.add_column("layer", no_wrap=True)
     table.add_column("operator", no_wrap=True)
     table.add_column("output", no_wrap=True)
-    table.add_column("MACs", justify="right")
-    table.add_column("weights", justify="right")
+    table.add_column("MACs", justify="right", no_wrap=True)
+    table.add_column("weights", justify="right", no_wrap=True)
     if plan:
-        table.add_column("arena", justify="right")
+        table.add_column("arena", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-    names = short_names([row.name for row in rows])
+    names = short_names([row.name for row in rows], max(16, width - 66))
     for step, row in enumerate(rows):
         cells: list[RenderableType] = [
             names[step],
@@ -133,20 +137,22 @@ def model_picture(
             f"{row.weight_nbytes:,}" if row.weight_nbytes else "",
         ]
         if plan and row.live_nbytes is not None:
-            bar = "█" * max(1, round(8 * row.live_nbytes / plan.arena_nbytes))
+            bar = "█" * max(1, round(6 * row.live_nbytes / plan.arena_nbytes))
             style = "red" if step == plan.peak_step else "cyan"
             cells += [f"{row.live_nbytes:,}", Text(bar, style=style)]
         table.add_row(*cells)
-    return table
+    return titled(title, table)
 
 
-def short_names(names: list[str]) -> list[str]:
-    """Layer names without the path that all but a few of them share."""
+def short_names(names: list[str], width: int) -> list[str]:
+    """Layer names without the path that most of them share, cut in the middle to `width`."""
     prefixes = Counter(name.rsplit("/", 2)[0] + "/" for name in names if name.count("/") >= 2)
     common, count = prefixes.most_common(1)[0] if prefixes else ("", 0)
     if count * 2 < len(names):
-        return names
-    return [name.removeprefix(common) for name in names]
+        common = ""
+    short = [name.removeprefix(common) for name in names]
+    half = (width - 1) // 2
+    return [n if len(n) <= width else f"{n[:half]}…{n[-(width - 1 - half) :]}" for n in short]
 
 
 def model_summary(graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None) -> Group:
@@ -187,8 +193,7 @@ def _tensor_line(kind: str, tensor: Tensor) -> Text:
 
 def evaluation_picture(evaluation: Evaluation) -> Group:
     """Accuracy and the confusion matrix."""
-    title = "confusion: label down, prediction across"
-    table = new_table(title)
+    table = new_table()
     table.add_column("", justify="right", style="bold")
     classes = len(evaluation.confusion)
     for index in range(classes):
@@ -203,13 +208,15 @@ def evaluation_picture(evaluation: Evaluation) -> Group:
         f"accuracy {100 * evaluation.accuracy:.2f} % "
         f"({evaluation.correct} of {evaluation.samples} samples)"
     )
-    return Group(table, Text(accuracy)) if classes <= 20 else Group(Text(accuracy))
+    if classes > 20:
+        return Group(Text(accuracy))
+    return Group(titled("confusion: label down, prediction across", table), Text(accuracy))
 
 
-def multiplier_picture(m: float, p: int, rows: list[MultiplierRow]) -> Table:
+def multiplier_picture(m: float, p: int, rows: list[MultiplierRow]) -> Group:
     """The rows of explain.multiplier_rows; the first n within one is marked."""
     title = f"M = {m:g}, P = {p}: M * P = {m * p:.6g};  M0 = round(2^n * M)"
-    table = new_table(title)
+    table = new_table()
     for name in ("n", "M0", "(M0 * P) >> n", "error", "bits", ""):
         table.add_column(name, justify="right")
     for row in rows:
@@ -223,7 +230,7 @@ def multiplier_picture(m: float, p: int, rows: list[MultiplierRow]) -> Table:
             mark,
             style="bold green" if row.is_first_within_one else None,
         )
-    return table
+    return titled(title, table)
 
 
 def error_bars(rows: list[MultiplierRow]) -> Text:

@@ -1,0 +1,215 @@
+"""Pictures of boards, images, streams and verifications."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgeq.board import Board, Memory
+from edgeq.graph import Array
+from edgeq.report.model import new_table, titled
+from edgeq.stream import Result
+from edgeq.stream.protocol import Identity
+from edgeq.stream.verify import Verification
+from edgeq.stream.wire import Statistics
+
+SHADES = " ░▒▓█"
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRow:
+    """One board as `edgeq boards` shows it."""
+
+    name: str
+    title: str
+    core: str
+    core_hz: int
+    flash_nbytes: int
+    ram_nbytes: int
+    virtual: bool  # whether the virtual board has its core
+    qemu_machine: str | None
+    flashing: str | None
+    fits: str | None  # of the model asked about: "yes", or why not; None if none was
+    sources: tuple[str, ...]
+
+
+def board_row(board: Board, virtual: bool, fits: str | None = None) -> BoardRow:
+    """The facts of a board."""
+    return BoardRow(
+        board.name,
+        board.title,
+        board.core,
+        board.clock.core_hz,
+        board.flash.nbytes,
+        board.ram.nbytes,
+        virtual,
+        board.qemu_machine,
+        board.flashing.tool if board.flashing else None,
+        fits,
+        board.sources,
+    )
+
+
+def boards_picture(rows: Sequence[BoardRow]) -> Group:
+    """The boards as a table."""
+    table = new_table()
+    for name, justify in (
+        ("board", "left"),
+        ("core", "left"),
+        ("MHz", "right"),
+        ("flash", "right"),
+        ("RAM", "right"),
+        ("emulators", "left"),
+        ("flash by", "left"),
+    ):
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    asked = any(row.fits is not None for row in rows)
+    if asked:
+        table.add_column("fits")
+    for row in rows:
+        emulators = ["virtual"] * row.virtual + ["qemu"] * (row.qemu_machine is not None)
+        cells = [
+            row.name,
+            row.core.removeprefix("cortex-").upper().replace("PLUS", "+"),
+            f"{row.core_hz / 1e6:g}",
+            kib(row.flash_nbytes),
+            kib(row.ram_nbytes),
+            ", ".join(emulators),
+            row.flashing or "-",
+        ]
+        if asked:
+            cells.append(row.fits or "")
+        table.add_row(*cells, style="dim" if asked and row.fits != "yes" else None)
+    return titled(f"{len(rows)} boards", table)
+
+
+def kib(nbytes: int) -> str:
+    """Bytes in the binary unit that suits them."""
+    if nbytes >= 1 << 20:
+        return f"{nbytes / (1 << 20):g} MiB"
+    return f"{nbytes / 1024:g} KiB"
+
+
+def memory_picture(
+    board: Board, flash_nbytes: int, ram_nbytes: int, stack_nbytes: int
+) -> Group:
+    """How much of the board's memories an image takes."""
+    table = new_table()
+    table.add_column("memory")
+    table.add_column("used", justify="right", no_wrap=True)
+    table.add_column("of", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    _memory_row(table, "flash", flash_nbytes, board.flash)
+    _memory_row(
+        table, f"RAM, with {stack_nbytes:,} of stack", ram_nbytes + stack_nbytes, board.ram
+    )
+    return titled(f"linked image for {board.title}", table)
+
+
+def _memory_row(table: Table, title: str, used: int, memory: Memory) -> None:
+    share = used / memory.nbytes
+    bar = Text("█" * max(1, round(20 * share)), style="cyan")
+    bar.append("░" * (20 - max(1, round(20 * share))), style="dim")
+    table.add_row(title, f"{used:,}", f"{memory.nbytes:,}", bar + Text(f" {100 * share:.1f} %"))
+
+
+def identity_text(identity: Identity, port: str) -> Text:
+    """What answered on a port."""
+    return Text(
+        f"{port}: '{identity.model}' on {identity.board}, "
+        f"clock {identity.ticks_hz / 1e6:g} MHz, arena {identity.arena_nbytes:,} bytes, "
+        f"{identity.samples} samples in flash, "
+        f"digest {identity.digest.hex()[:12]}"
+    )
+
+
+def verification_picture(found: Verification, where: str) -> Group:
+    """How many samples are equal; the first differences."""
+    lines: list[RenderableType] = []
+    if found.is_equal:
+        lines.append(
+            Text(
+                f"{where}: all {found.samples} samples equal the interpreter, "
+                f"{found.compared_nbytes:,} bytes compared",
+                style="bold green",
+            )
+        )
+    else:
+        wrong = found.samples - found.equal_samples
+        lines.append(
+            Text(
+                f"{where}: {wrong} of {found.samples} samples differ from the interpreter",
+                style="bold red",
+            )
+        )
+        table = new_table()
+        for name in ("sample", "output", "element", "board", "interpreter"):
+            table.add_column(name, justify="right")
+        for d in found.differences:
+            table.add_row(
+                str(d.sample), d.output, str(d.element), f"{d.board:g}", f"{d.interpreter:g}"
+            )
+        lines.append(table)
+    return Group(*lines)
+
+
+def run_time_text(found: Verification, provenance: str) -> Text:
+    """Mean time of a run; `provenance` says whether it was emulated or measured."""
+    mean = sum(found.ticks) / len(found.ticks)
+    return Text(
+        f"{mean:,.0f} ticks of a {found.ticks_hz / 1e6:g} MHz clock an inference ({provenance})"
+    )
+
+
+def stream_picture(
+    results: Sequence[tuple[Result, Sequence[Array]]],
+    count: int,
+    rate: float,
+    identity: Identity,
+    statistics: Statistics,
+) -> Group:
+    """The last results of a stream, live: bars of the outputs, rate and losses."""
+    table = new_table()
+    table.add_column("run", justify="right", no_wrap=True)
+    table.add_column("ms on board", justify="right", no_wrap=True)
+    table.add_column("top", justify="right", no_wrap=True)
+    table.add_column("outputs", no_wrap=True)
+    for result, tensors in results:
+        values = [float(v) for v in tensors[0].reshape(-1)] if tensors else []
+        top = max(range(len(values)), key=values.__getitem__) if values else ""
+        table.add_row(
+            str(result.run_id),
+            f"{1e3 * result.ticks / identity.ticks_hz:.3f}",
+            str(top),
+            spark(values) if values else result.output[:16].hex(),
+        )
+    status = (
+        f"{count} results, {rate:.1f}/s; frames lost {statistics.frames_lost}, "
+        f"damaged {sum(statistics.bad_frames.values())}, retries {statistics.retries}, "
+        f"reconnects {statistics.reconnects}"
+    )
+    return Group(table, Text(status))
+
+
+def spark(values: Sequence[float]) -> str:
+    """Values as a row of small bars, the largest full."""
+    if len(values) > 48:
+        values = values[:48]
+    low, high = min(0.0, *values), max(values)
+    span = high - low or 1.0
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * (v - low) / span))] for v in values)
+
+
+def digit_picture(image: Array) -> Text:
+    """An image (H, W, 1) of values 0 to 1, two characters a pixel."""
+    text = Text()
+    for row in image[:, :, 0].tolist():
+        for value in row:
+            text.append(SHADES[min(4, int(value * 5))] * 2)
+        text.append("\n")
+    text.rstrip()
+    return text
