@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from networks import samples as float_samples
 from networks import small_network
-from problems import PROBLEMS, Problem, graph_of
+from problem import Problem, graph_of
+from problems import PROBLEMS
 from test_boards import running
 from test_generated_c import tiny_network
 from toolchains import COMPILERS, need_compiler, need_program

@@ -11,7 +11,8 @@ import pytest
 from host_c import run_model
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from problems import PROBLEMS, Problem, graph_of
+from problem import Problem, graph_of
+from problems import PROBLEMS
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
