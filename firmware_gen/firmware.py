@@ -40,9 +40,9 @@ INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
 _SERIAL_HEADERS = ("edgeq_app.h", "edgeq_framing.h", "edgeq_serial.h")
 
-# Least static memory and code of the program and the runtime, with slack to the linked images of
-# all cores and both compilers: who needs more than this and the model cannot fit. The linker has
-# the last word.
+# Static memory and code of the program and the runtime at least, with slack to the linked
+# images of all cores and both compilers: a model that does not fit beside these cannot fit.
+# The linker has the last word.
 PROGRAM_RAM_NBYTES = 320
 PROGRAM_FLASH_NBYTES = 3072
 # A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
@@ -84,9 +84,9 @@ def generate(
 ) -> GeneratedFirmware:
     """Write the firmware of a quantized graph for a board into `folder`.
 
-    `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for each
-    input of the graph, samples on the first axis. `self_test` is the number of vectors with
-    which example_main.c checks itself (the first samples, or else random); 0 leaves it out.
+    `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for
+    each input of the graph, samples on the first axis. `self_test` is the number of vectors
+    with which example_main.c checks itself (the first samples, else random); 0 leaves it out.
 
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.
@@ -152,7 +152,7 @@ def check_fit(
     """Refuse a model that cannot fit, before anything is built.
 
     Raises:
-        BoardError: the arena, the stack and the program's least static memory exceed the ram, or
+        BoardError: the arena, the stack and the program's least memory exceed the ram, or
             constants and the least code exceed the flash; with all the bytes.
     """
     stack = stack_nbytes + GUARD_NBYTES

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from host_c import build as build_for_host
 from host_c import run as run_on_host
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from networks import samples as float_samples
 from networks import small_network
-from problems import PROBLEMS, Problem, graph_of
+from problem import Problem, graph_of
+from problems import PROBLEMS
 from test_boards import running
 from test_generated_c import tiny_network
 from toolchains import COMPILERS, need_compiler, need_program
@@ -160,7 +161,12 @@ def test_every_operator_gives_the_same_bytes_on_every_core(
     need_compiler(compiler)
     board = replace(load_board(name), core=core)
 
-    @settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=1,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.tuples(*(st.lists(s, min_size=3, max_size=3) for s in PROBLEMS.values())))
     def check(lists: tuple[list[Problem], ...]) -> None:
         named, graph = graph_of([problem for problems in lists for problem in problems])

@@ -227,7 +227,7 @@ def uart_reader(read: Any) -> Any:
         return np.uint64(value)
 
     types_in = (types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER)
-    return _callback(*types_in, result=types.uint64)(on_read)
+    return callback(*types_in, result=types.uint64)(on_read)
 
 
 @cache
@@ -241,4 +241,4 @@ def uart_writer(write: Any) -> Any:
             _uc_emu_stop(uc)
 
     types_in = (types.voidptr, types.uint64, types.uint32, types.uint64, _MACHINE_POINTER)
-    return _callback(*types_in)(on_write)
+    return callback(*types_in)(on_write)
