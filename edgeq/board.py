@@ -183,10 +183,14 @@ def _record(kind: type[_R], table: Any, where: str) -> _R:
 
 
 def _check_type(annotation: str, value: Any, where: str) -> None:
-    if annotation in ("int",) and (not isinstance(value, int) or value < 0):
+    if annotation == "int" and (type(value) is not int or value < 0):  # true is an int
         raise BoardError(f"{where}: is {value!r}, must be a whole number >= 0")
     if annotation in ("str", "str | None") and not isinstance(value, str):
         raise BoardError(f"{where}: is {value!r}, must be a text")
+    if annotation == "tuple[str, ...]" and not (
+        isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    ):
+        raise BoardError(f"{where}: is {value!r}, must be a list of texts")
     if annotation == "Mapping[str, int]" and not (
         isinstance(value, dict) and all(type(v) is int for v in value.values())
     ):
@@ -203,5 +207,28 @@ def _check(board: Board, where: str) -> None:
     for kind in ("flash", "ram"):
         if not any(m.kind == kind for m in board.memories):
             raise BoardError(f"{where}: no memory of kind '{kind}'")
+    for memory in board.memories:
+        end = memory.origin + memory.nbytes
+        if memory.nbytes == 0 or end > 2**32:
+            raise BoardError(
+                f"{where}: memory '{memory.name}' is {memory.nbytes} bytes at "
+                f"0x{memory.origin:08x}, must have some and end within 32 bits"
+            )
+        for other in board.memories:
+            if other is not memory and memory.origin <= other.origin < end:
+                raise BoardError(
+                    f"{where}: memories '{memory.name}' and '{other.name}' overlap"
+                )
+    for figure, value in (
+        ("clock: core_hz", board.clock.core_hz),
+        ("uart: clock_hz", board.uart.clock_hz),
+        ("uart: baud", board.uart.baud),
+    ):
+        if not 0 < value < 2**32:
+            raise BoardError(f"{where}: {figure} is {value}, must be within 1 .. 2**32 - 1")
+    if board.uart.clock_hz < board.uart.baud:
+        raise BoardError(
+            f"{where}: uart: clock_hz is {board.uart.clock_hz}, must be above the baud rate"
+        )
     if not board.sources:
         raise BoardError(f"{where}: 'sources' must name where the figures come from")

@@ -40,4 +40,4 @@ class LinkError(EdgeqError):
 
 
 class EmulatorError(EdgeqError):
-    """An emulator cannot run a board, or the firmware on it stopped; names PC, address and why."""
+    """An emulator cannot run a board, or its firmware stopped; names PC, address and why."""

@@ -160,9 +160,9 @@ Value: TypeAlias = "int | str | Sequence[Value] | Mapping[str, Value]"
 
 
 def initializer(value: Value, indent: int = 0, used: int = 0) -> str:
-    """A C initializer: on one line if it fits behind `used` columns, else an item a line.
+    """A C initializer: on one line if it fits behind `used` columns, else on several.
 
-    `indent` is that of the line that it starts on.
+    `indent` is that of the line that it starts on; `used` of WIDTH means an item a line.
     """
     if isinstance(value, str):
         return value
@@ -176,9 +176,26 @@ def initializer(value: Value, indent: int = 0, used: int = 0) -> str:
     flat = ", ".join(n + initializer(v, 0, -WIDTH) for n, v in zip(names, items, strict=True))
     if "\n" not in flat and used + len(flat) + 3 <= WIDTH:
         return f"{{{flat}}}"
+    if used < WIDTH and all(isinstance(v, int) for v in items):
+        values = [f"{n}{initializer(v)}" for n, v in zip(names, items, strict=True)]
+        return "{\n" + wrap_values(values, indent + 4) + " " * indent + "}"
     pad = " " * (indent + 4)
     lines = [
         f"{pad}{n}{initializer(v, indent + 4, indent + 4 + len(n))},"
         for n, v in zip(names, items, strict=True)
     ]
     return "{\n" + "\n".join(lines) + "\n" + " " * indent + "}"
+
+
+def call(function: str, arguments: Sequence[str], indent: int = 4) -> str:
+    """A call as a statement, its arguments filled into lines below the first."""
+    head = f"{' ' * indent}{function}("
+    lines, line = [], head
+    for position, argument in enumerate(arguments):
+        item = argument + (");" if position == len(arguments) - 1 else ",")
+        if line not in (head, " " * len(head)) and len(line) + 1 + len(item) > WIDTH:
+            lines.append(line)
+            line = " " * len(head) + item
+        else:
+            line += item if line == head else f" {item}"
+    return "\n".join([*lines, line]) + "\n"

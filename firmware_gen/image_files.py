@@ -39,7 +39,7 @@ def flat_image(segments: list[tuple[int, bytes]], origin: int) -> bytes:
 
 
 def intel_hex(segments: list[tuple[int, bytes]]) -> str:
-    """Intel HEX (Intel, Hexadecimal Object File Format Specification, 1988), 32-bit addresses."""
+    """Intel HEX with 32-bit addresses (Intel, Hexadecimal Object File Format, 1988)."""
     lines = []
     upper = -1
     for address, data in segments:

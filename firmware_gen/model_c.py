@@ -30,6 +30,15 @@ only; nothing is allocated at run time. The functions for other code are declare
 _ARENA = """\
 /* Every activation and all scratch memory. */
 static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
+
+/* A buffer of the arena, as a pointer of which the compiler knows no more: from constant
+ * addresses GCC 12 (-O2) may form one buffer's address out of another's, and then take a
+ * function that only writes through it for one without effect. */
+static inline void *edgeq_buffer(uint32_t offset) {
+    uint8_t *at = edgeq_arena + offset;
+    __asm__("" : "+r"(at));
+    return at;
+}
 """
 
 _ACCESS = """\
@@ -137,7 +146,7 @@ class _Writer:
                         f"constant {tensor.name} is {tensor.dtype}, cannot be read"
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
-        return LayerCode((*extra, *code.constants), code.struct, code.parameters, code.calls)
+        return LayerCode((*extra, *code.constants), code.function, code.parameters, code.calls)
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
@@ -212,11 +221,11 @@ class _Writer:
             for c in code.constants
         )
         fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
-        body = "".join(f"    {call}\n" for call in code.calls)
+        body = "".join(c_text.call(code.function, ["&op", *call]) for call in code.calls)
         return (
             f"{c_text.comment(note)}{constants}"
             f"static __attribute__((noinline)) void {layer}(void) {{\n"
-            f"    static const struct {code.struct} op = {fields};\n{body}}}\n"
+            f"    static const struct {code.function} op = {fields};\n{body}}}\n"
         )
 
     def _run(self, code: list[LayerCode]) -> str:
@@ -250,7 +259,7 @@ def _roles(graph: Graph) -> tuple[str, ...]:
 
 def _pointer_macros(text: str) -> str:
     lines = [
-        f"#define {macro}(offset) (({ctype} *)(void *)(edgeq_arena + (offset)))\n"
+        f"#define {macro}(offset) (({ctype} *)edgeq_buffer(offset))\n"
         for ctype, macro in AT.items()
         if f"{macro}(" in text
     ]

@@ -66,7 +66,10 @@ def tensor_text(tensor: Tensor) -> str:
 
 
 def _real(scale: float) -> str:
-    return f"{scale!r} = {scale.hex()} (%.9g: {scale:.9g})"
+    fraction, exponent = scale.hex().split("p")
+    exact = f"{fraction.rstrip('0').rstrip('.')}p{exponent}"
+    short = "" if f"{scale:.9g}" == repr(scale) else f"{scale:.9g} as a float32, "
+    return f"{scale!r} ({short}{exact})"
 
 
 def _note(graph: Graph, plan: MemoryPlan) -> str:
@@ -99,10 +102,11 @@ def _conversion(kind: str, tensor: Tensor) -> list[str]:
 
 
 def _macros(graph: Graph, plan: MemoryPlan) -> str:
-    digest = ", ".join(f"0x{byte:02x}" for byte in graph_digest(graph))
+    digest = [f"0x{byte:02x}" for byte in graph_digest(graph)]
+    first, second = ", ".join(digest[:8]), ", ".join(digest[8:])
     lines = [
         c_text.define("EDGEQ_MODEL_NAME", c_text.string_literal(graph.name)),
-        f"#define EDGEQ_MODEL_DIGEST \\\n    {{{digest}}}\n",
+        f"#define EDGEQ_MODEL_DIGEST {{{first}, \\\n                            {second}}}\n",
         _define_size("ARENA_NBYTES", plan.arena_nbytes),
     ]
     for kind, tensors in (("INPUT", graph.input_tensors()), ("OUTPUT", graph.output_tensors())):

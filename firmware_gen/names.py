@@ -67,6 +67,8 @@ def telling_name(names: Sequence[str], op_name: str) -> str:
 
     The operator's name if none tells.
     """
+    if op_name == "quantize" and "/to/" in names[0]:  # put in between by the quantizer
+        return _c_name(names[0])
     paths = [[s for s in re.split(r"[/:]", p) if s] for n in names for p in n.split(";")]
     telling = _TELLING.get(op_name, re.compile(re.escape(op_name)))
     for path in paths:
@@ -76,7 +78,7 @@ def telling_name(names: Sequence[str], op_name: str) -> str:
     for path in paths:
         for depth in range(len(path), 0, -1):
             segment = path[depth - 1]
-            if segment.isdigit() and depth > 1:
+            if segment.isdigit() and depth > 1 and not _GENERIC.match(path[depth - 2]):
                 return _c_name(f"{path[depth - 2]}_{segment}")
             if not segment.isdigit() and not _GENERIC.match(segment):
                 return _c_name(segment)

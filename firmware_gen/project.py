@@ -64,7 +64,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CFLAGS) $(OPTIMIZE) $(INCLUDES) -MMD -MP -c $< -o $@
 
 $(BUILD)/firmware.elf: $(OBJECTS) @linker_script@
-	$(CC) $(OPTIMIZE) $(OBJECTS) -o $@ $(LDFLAGS) $(LDLIBS)
+	$(CC) $(OBJECTS) -o $@ $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/firmware.bin: $(BUILD)/firmware.elf
 	$(OBJCOPY) -O binary $< $@
@@ -114,7 +114,7 @@ add_executable(firmware.elf
 target_include_directories(firmware.elf PRIVATE
     @include_dirs@)
 target_compile_options(firmware.elf PRIVATE ${FLAGS} -O2)
-target_link_options(firmware.elf PRIVATE ${LINK_FLAGS} -O2)
+target_link_options(firmware.elf PRIVATE ${LINK_FLAGS})
 target_link_libraries(firmware.elf PRIVATE ${LIBRARIES})
 set_target_properties(firmware.elf PROPERTIES
     LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/@linker_script@)
@@ -225,6 +225,6 @@ def _filled(
         flags = [flag for flag in compile_flags(board, name, "") if flag not in ("", "-Werror")]
         values[f"{name}_cflags"] = " ".join(flags)
         values[f"{name}_ldflags"] = " ".join(link_flags(board, name, script))
-    for name, value in values.items():
-        template = template.replace(f"@{name}@", value)
+    for key, value in values.items():
+        template = template.replace(f"@{key}@", value)
     return template

@@ -104,9 +104,11 @@ def link_flags(board: Board, compiler: CompilerName, linker_script: str) -> list
     """
     core = core_of(board)
     common = ["-T", linker_script, "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler"]
+    common += ["-Wl,--fatal-warnings"]
     if compiler == "gcc":
-        return [*core.gcc_flags, "-nostdlib", *common, "-Wl,--fatal-warnings"]
-    return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", *common]
+        return [*core.gcc_flags, "-nostdlib", *common]
+    # The level is that of the run-time library; at -Os zig would drop the symbols.
+    return ["-target", core.zig_target, f"-mcpu={core.zig_cpu}", "-O2", *common]
 
 
 def compile_and_link(
@@ -146,13 +148,19 @@ def compile_and_link(
         say(f"compiling {len(sources)} files with {tool.name} {tool.version}")
         with ThreadPoolExecutor(max_workers=2) as pool:
             list(pool.map(compile_one, sources, objects))
-        _say_first_link(tool, board, say)
-        command = [*tool.command, optimize, *map(str, objects), "-o", str(out_elf)]
+        mark = _first_link_mark(tool, board)
+        if mark is None or mark.exists():
+            say("linking")
+        else:
+            say(f"linking; zig first compiles its run-time library for {board.core}, once")
+        command = [*tool.command, *map(str, objects), "-o", str(out_elf)]
         command += link_flags(board, tool.name, str(linker_script))
         command += ["-lgcc"] if tool.name == "gcc" else []
         failure = _run(command, environment)
     if failure is not None:
         raise _link_error(board, tool, failure)
+    if mark is not None:
+        mark.touch()
     audit_image(out_elf)
     use = memory_use(out_elf)
     map_path = out_elf.with_suffix(".map")
@@ -169,13 +177,12 @@ def compile_and_link(
 
 
 def zig_cache_folder() -> Path:
-    """Where zig keeps what it has compiled: one folder a user, EDGEQ_CACHE above all."""
-    if "EDGEQ_CACHE" in os.environ:
-        return Path(os.environ["EDGEQ_CACHE"]) / "zig"
-    if os.name == "nt" and "LOCALAPPDATA" in os.environ:
-        return Path(os.environ["LOCALAPPDATA"]) / "edgeq" / "zig"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "edgeq" / "zig"
+    """Where zig keeps what it compiled: in EDGEQ_CACHE_DIR or the user's cache, as jit.py."""
+    base = os.environ.get("EDGEQ_CACHE_DIR")
+    if base is None:
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        base = str(Path(home) / "edgeq")
+    return Path(base) / "zig"
 
 
 def _environment(tool: Compiler) -> dict[str, str]:
@@ -188,17 +195,11 @@ def _environment(tool: Compiler) -> dict[str, str]:
     return environment
 
 
-def _say_first_link(tool: Compiler, board: Board, say: Progress) -> None:
+def _first_link_mark(tool: Compiler, board: Board) -> Path | None:
+    """A file that is there once zig has linked for a board's core; None for gcc."""
     if tool.name == "gcc":
-        say("linking")
-        return
-    cpu = core_of(board).zig_cpu
-    mark = zig_cache_folder() / f"linked-{tool.version}-{cpu}"
-    if mark.exists():
-        say("linking")
-        return
-    say(f"linking; the first time, zig compiles its run-time library for {cpu} (seconds)")
-    mark.touch()
+        return None
+    return zig_cache_folder() / f"linked-{tool.version}-{board.core}"
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
@@ -228,7 +229,7 @@ def _output(command: Sequence[str]) -> str:
 
 
 def _link_error(board: Board, tool: Compiler, text: str) -> BoardError | ToolError:
-    # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "... region 'ram': overflowed by 8 bytes".
+    # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "region 'ram': overflowed by 8 bytes".
     for memory in (board.flash, board.ram):
         over = [int(n) for n in re.findall(rf"'?{memory.kind}'?:? overflowed by (\d+)", text)]
         if over:

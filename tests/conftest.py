@@ -24,6 +24,12 @@ MODELS = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the snapshots in tests/golden"
+    )
+
+
 def _shared(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"the real models and data are not there: {path} (set EDGEQ_SHARED)")

@@ -88,6 +88,40 @@ class Device:
         assert self._process.wait(timeout=10) == 0
 
 
+class TcpDevice:
+    """Devices behind a TCP port: one that starts anew for each connection."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._is_last = False  # whether the next connection only ends the thread
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def disconnect(self) -> None:
+        self._processes[-1].kill()
+
+    def close(self) -> None:
+        self._is_last = True
+        with socket.create_connection(self._listener.getsockname()):
+            self._thread.join()
+        self._listener.close()
+        for process in self._processes:
+            process.wait(timeout=10)
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                if self._is_last:
+                    return
+                self._processes.append(
+                    subprocess.Popen([self._program], stdin=connection, stdout=connection)
+                )
+
+
 class NoisyLine:
     """A pty, `port`, whose bytes a thread carries to and from a device, altering some.
 
@@ -103,7 +137,7 @@ class NoisyLine:
         self.altered = 0
         self._ended = threading.Event()
         self._start(program)
-        self._thread = threading.Thread(target=self._carry)
+        self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def _start(self, program: Path) -> None:
@@ -122,7 +156,7 @@ class NoisyLine:
         self._device.close()
         self._ended.clear()
         self._start(program)
-        self._thread = threading.Thread(target=self._carry)
+        self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def close(self) -> None:

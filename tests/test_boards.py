@@ -1,4 +1,4 @@
-"""Every board of boards/: its file, its firmware by both compilers, and a run where QEMU can."""
+"""Every board of boards/: its firmware by both compilers, and a run where QEMU knows it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import serial
 from toolchains import COMPILERS, need_compiler, need_program
 
 from edgeq.board import Board, board_names, load_board
+from edgeq.emulator import start
 from firmware_gen.image import load_segments, read_symbols
 from firmware_gen.project import build_project, write_project
 from firmware_gen.toolchain import BuildResult, CompilerName
 
 ECHO = Path(__file__).parent / "echo" / "main.c"
+# The virtual board knows no Cortex-M55.
+VIRTUAL_BOARDS = [name for name in board_names() if load_board(name).core != "cortex-m55"]
 QEMU_BOARDS = [name for name in board_names() if load_board(name).qemu_machine]
 
 
@@ -132,7 +136,7 @@ def test_firmware_talks_counts_and_reports_a_fault_in_qemu(
     board = load_board(name)
     with running(built(name, compiler).elf, board) as line:
         assert line.read_until(b"\n") == f"edgeq echo {name} !!!\n".encode()
-        for byte in (b for b in range(256) if b not in b"TMFS"):
+        for byte in (b for b in range(256) if b not in b"BTMFS"):
             line.send(bytes([byte]))
             assert line.read_until(bytes([byte])) == bytes([byte])
         line.send(b"M")
@@ -148,6 +152,29 @@ def test_firmware_talks_counts_and_reports_a_fault_in_qemu(
         line.send(b"F")
         line.read_until(b"\0")
         assert line.read_until(b"\0").startswith(b"fault: pc 20000000 lr ")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", VIRTUAL_BOARDS)
+def test_firmware_talks_and_counts_on_the_virtual_board(
+    built, name: str, compiler: CompilerName
+) -> None:
+    board = load_board(name)
+    with start(built(name, compiler).elf, board, "virtual") as emulator:
+        with serial.serial_for_url(emulator.port, timeout=30) as port:
+            # The first banner may be sent before the port is open; this byte is not lost.
+            port.write(b"~")
+            port.read_until(b"~")
+            port.write(b"B")
+            assert port.read_until(b"\n") == f"edgeq echo {name} !!!\n".encode()
+            port.write(b"M")
+            assert port.read_until(b"\n") == b"right\n"
+            ticks = []
+            for _ in range(5):
+                port.write(b"T")
+                ticks.append(int(port.read_until(b"\n"), 16))
+            assert ticks == sorted(set(ticks))
+        emulator.check()
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

@@ -133,6 +133,12 @@ def test_c_and_python_agree_where_a_frame_becomes_overlong(
     assert (len(found), bad) == ((2, 0) if nbytes <= MAX_PAYLOAD else (1, 1))
 
 
+def test_bytes_behind_the_longest_frame_spoil_it(c_framing: CFraming) -> None:
+    longest = cobs.decode(encode_frame(Frame(1, 2, b"x" * MAX_PAYLOAD)).strip(b"\0"))
+    data = cobs.encode(longest + b"more") + b"\0"
+    assert c_framing.decode(data) == decode(data) == ([], 1)
+
+
 @given(frames, st.data())
 def test_an_altered_frame_is_never_accepted_as_another(
     c_framing: CFraming, frame: Frame, data: st.DataObject

@@ -2,6 +2,7 @@ import itertools
 import os
 import pty
 import random
+import select
 import threading
 import tty
 import zlib
@@ -14,6 +15,7 @@ from stream_device import (
     SAMPLES,
     Device,
     NoisyLine,
+    TcpDevice,
     build_device,
     expected_output,
     sample_inputs,
@@ -65,7 +67,7 @@ class SilentPort:
                 except BlockingIOError:
                     continue
 
-        self._thread = threading.Thread(target=answer)
+        self._thread = threading.Thread(target=answer, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -121,7 +123,7 @@ def test_ten_thousand_results_are_streamed_and_none_is_lost_or_altered(
     assert len(results) == 10_000
     check_stream(results)
     assert (statistics.frames_lost, statistics.bad_frames.total()) == (0, 0)
-    assert (statistics.retries, statistics.reconnects) == (0, 0)
+    assert statistics.reconnects == 0
 
 
 def test_inputs_are_sent_and_run(device: Device, port: Path) -> None:
@@ -141,24 +143,25 @@ def test_tensors_longer_than_a_frame_go_in_pieces(folder: Path, port: Path) -> N
     device.close()
 
 
-@pytest.mark.parametrize(("rate", "seed"), [(0.0005, 1), (0.003, 2), (0.01, 3)])
+@pytest.mark.parametrize(
+    ("rate", "seed", "count"), [(0.0005, 1, 1500), (0.003, 2, 500), (0.01, 3, 100)]
+)
 def test_a_noisy_line_never_gives_a_wrong_result(
-    folder: Path, port: Path, rate: float, seed: int
+    folder: Path, port: Path, rate: float, seed: int, count: int
 ) -> None:
     line = NoisyLine(build_device(folder), port, rate=rate, seed=seed)
     with quick_link(port, timeout_s=20.0) as link:
-        check_inferences(link, 60, seed)
-        results = list(link.stream(600))
-        check_inferences(link, 10, seed)
+        check_inferences(link, 20, seed)
+        results = list(link.stream(count))
+        check_inferences(link, 5, seed)
         statistics = link.statistics
     line.close()
-    assert len(results) == 600
+    assert len(results) == count
     check_stream(results)
     assert line.altered > 20
     assert statistics.retries > 0
     assert statistics.bad_frames.total() > 0
     assert statistics.frames_lost > 0
-    assert statistics.frames_lost_by_device > 0
 
 
 def test_a_noisy_line_gives_long_tensors_right(folder: Path, port: Path) -> None:
@@ -207,6 +210,19 @@ def test_an_inference_survives_a_disconnection(folder: Path, port: Path) -> None
         check_inferences(link, 3)
         assert link.statistics.reconnects == 1
     device.close()
+
+
+def test_a_tcp_port_takes_the_place_of_a_serial_port(folder: Path) -> None:
+    device = TcpDevice(build_device(folder))
+    try:
+        with open_link(device.port, retry_s=0.03) as link:
+            check_inferences(link, 20)
+            device.disconnect()
+            check_inferences(link, 20)
+            assert link.statistics.reconnects == 1
+            check_stream(list(link.stream(500)))
+    finally:
+        device.close()
 
 
 def test_a_reconnected_device_with_another_model_is_refused(folder: Path, port: Path) -> None:
@@ -372,6 +388,16 @@ def test_numbers_beyond_the_samples_start_over(device: Device, port: Path) -> No
         check_stream(list(link.stream(9, first)), first)
 
 
+def test_an_endless_stream_outlives_its_32_bit_numbers(device: Device, port: Path) -> None:
+    with open_link(str(port)) as link:
+        results = list(itertools.islice(link.stream(0, first=2**32 - 4), 12))
+    numbers = range(2**32 - 4, 2**32 + 8)
+    assert [result.run_id for result in results] == list(numbers)
+    for result in results:
+        sample = result.run_id % 2**32 % SAMPLES
+        assert result.output == expected_output(sample_inputs(sample))
+
+
 def test_an_inference_within_a_stream_leaves_the_stream_whole(
     device: Device, port: Path
 ) -> None:
@@ -409,13 +435,30 @@ class RawLine:
         self._frames: list[Frame] = []
 
     def ask(self, kind: int, payload: bytes = b"", version: int = 1) -> tuple[int, bytes]:
+        self.send(kind, payload, version)
+        return self.take()
+
+    def send(self, kind: int, payload: bytes, version: int = 1) -> None:
         os.write(self._fd, encode_frame(Frame(kind, 0, payload, version)))
+
+    def take(self) -> tuple[int, bytes]:
         while True:
             while not self._frames:
+                assert select.select([self._fd], [], [], 10.0)[0], "the device is silent"
                 self._frames = self._decoder.feed(os.read(self._fd, 4096))
             frame = self._frames.pop(0)
             if frame.type != 0x84:
                 return frame.type, frame.payload
+
+    def run(self, run_id: int, crc32: int) -> tuple[bytes, bytes]:
+        """The ticks and the whole output, or "error" and the error's code."""
+        request = run_id.to_bytes(4, "little") + crc32.to_bytes(4, "little")
+        kind, payload = self.ask(0x03, request)
+        if kind == 0x85:
+            return b"error", payload[:1]
+        _, rest = self.take()  # the second output
+        assert payload[:16] == rest[:16]
+        return payload[4:12], payload[20:] + rest[20:]
 
     def close(self) -> None:
         os.close(self._fd)
@@ -440,6 +483,7 @@ def raw(device: Device, port: Path) -> Iterator[RawLine]:
         (0x02, (31).to_bytes(4, "little") + b"xx", 5),
         (0x02, (33).to_bytes(4, "little") + b"x", 5),
         (0x02, b"\xff\xff\xff\xff" + b"xx", 5),
+        (0x02, b"\xfe\xff\xff\xff" + b"xxx", 5),
         (0x03, bytes(7), 4),
         (0x03, bytes(9), 4),
         (0x03, bytes(8), 6),
@@ -461,25 +505,21 @@ def test_the_device_tells_a_host_of_another_version(raw: RawLine) -> None:
 
 def test_the_device_does_not_answer_its_own_frames(raw: RawLine) -> None:
     for kind in (0x81, 0x85, 0xFF):
-        os.write(raw._fd, encode_frame(Frame(kind, 0, b"\1text")))
+        raw.send(kind, b"\1text")
     assert raw.ask(0x05) == (0x82, b"\5\0\0\0\0")
 
 
 def test_a_run_asked_for_again_is_answered_from_the_same_execution(raw: RawLine) -> None:
     inputs = bytes(range(32))
-    run = (77).to_bytes(4, "little") + crc(inputs)
+    crc32, refused = zlib.crc32(inputs), (b"error", b"\6")
     raw.ask(0x02, bytes(4) + inputs)
-    first = raw.ask(0x03, run)
-    assert first[0] == 0x83
-    assert raw.ask(0x03, run) == first
-    assert raw.ask(0x03, (78).to_bytes(4, "little") + crc(inputs))[1][0] == 6
-    assert raw.ask(0x03, (77).to_bytes(4, "little") + crc(b"other"))[1][0] == 6
-    assert raw.ask(0x03, run) == first
-    raw.ask(0x02, bytes(4) + b"\0")
-    assert raw.ask(0x03, run)[1][0] == 6, "the outputs are no longer whole"
+    first = raw.run(77, crc32)
+    assert first[1] == expected_output(inputs)
+    assert raw.run(77, crc32) == first
+    assert raw.run(78, crc32) == refused, "the run has overwritten its inputs"
+    assert raw.run(77, crc32 ^ 1) == refused
+    assert raw.run(77, crc32) == first, "a refused run leaves the result as it was"
+    raw.ask(0x02, bytes(4) + inputs[:1])
+    assert raw.run(77, crc32) == refused, "the outputs are no longer whole"
     raw.ask(0x02, bytes(4) + inputs)
-    assert raw.ask(0x03, run)[1][20:] == first[1][20:]
-
-
-def crc(data: bytes) -> bytes:
-    return zlib.crc32(data).to_bytes(4, "little")
+    assert raw.run(77, crc32)[1] == first[1]

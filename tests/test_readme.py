@@ -12,7 +12,9 @@ from edgeq.cli import app
 
 
 def test_the_tables_are_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "tools/update_readme.py")
+    spec = importlib.util.spec_from_file_location(
+        "update_readme", ROOT / "tools/update_readme.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)

@@ -1,7 +1,7 @@
 """Train the demo network on scikit-learn's handwritten digits and write edgeq/demo/.
 
-Needs torch 2.13, onnx, onnxscript and scikit-learn, which nothing else here does. Same seed,
-same split: running it again gives the same data file, and weights equal up to torch's arithmetic.
+Needs torch 2.13, onnx, onnxscript and scikit-learn, which nothing else here does. The seed is
+fixed: another run gives the same data file, and weights equal up to torch's arithmetic.
 """
 
 from __future__ import annotations

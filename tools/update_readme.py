@@ -38,8 +38,9 @@ def boards_table() -> str:
         board = load_board(name)
         emulators = ["virtual"] if board.core != "cortex-m55" else []
         emulators += ["qemu"] if board.qemu_machine else []
+        core = board.core.removeprefix("cortex-").upper().replace("PLUS", "+")
         lines.append(
-            f"| `{name}` | {board.title} | {board.core.removeprefix('cortex-').upper().replace('PLUS', '+')} "
+            f"| `{name}` | {board.title} | {core} "
             f"| {board.clock.core_hz / 1e6:g} MHz | {kib(board.flash.nbytes)} "
             f"| {kib(board.ram.nbytes)} | {', '.join(emulators)} "
             f"| {board.flashing.tool if board.flashing else ''} |"

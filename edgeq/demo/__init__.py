@@ -19,7 +19,7 @@ PIXEL_MAX = 16  # of the stored images
 
 
 def demo_model_path() -> Path:
-    """The float network, .onnx; its input of ONNX shape (1, 1, 8, 8) is read as (1, 8, 8, 1)."""
+    """The float network, .onnx; its input of ONNX shape (1, 1, 8, 8) becomes (1, 8, 8, 1)."""
     return Path(str(files(__name__) / "digits_cnn.onnx"))
 
 

@@ -86,7 +86,7 @@ class PtyEndpoint:
 
 
 class TcpEndpoint:
-    """A TCP port on 127.0.0.1 with one client at a time; another is served after it has left."""
+    """A TCP port on 127.0.0.1 with one client at a time; the next is served after it."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=1)

@@ -26,7 +26,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Segments as they lie in flash (load address, bytes), and functions in order of address."""
+    """Segments as they lie in flash (load address, bytes), and functions by address."""
 
     path: Path
     segments: tuple[tuple[int, bytes], ...]

@@ -54,7 +54,7 @@ _INVALID = (
 class Machine:
     """A core, its memories, and the compiled hooks that count blocks.
 
-    `interrupt` and `bad_access` (what, address) say what the last `run` stopped at, if anything.
+    `interrupt` and `bad_access` (what, address) say what the last `run` stopped at.
     """
 
     def __init__(self, image: Image, board: Board) -> None:
@@ -68,6 +68,7 @@ class Machine:
         self.uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB, _MODELS[board.core])
         self.interrupt: int | None = None
         self.bad_access: tuple[int, int] | None = None
+        self._failure: Exception | None = None
         self._map_memories()
         self._load()
         self._add_hooks()
@@ -180,14 +181,24 @@ class Machine:
         write: Callable[[int, int, int], None],
     ) -> None:
         """Map registers: read(offset, nbytes) -> value, write(offset, nbytes, value)."""
-        self.uc.mmio_map(
-            base,
-            nbytes,
-            lambda _uc, offset, size, _data: read(offset, size),
-            None,
-            lambda _uc, offset, size, value, _data: write(offset, size, value),
-            None,
-        )
+
+        # An exception must not pass through Unicorn: `run` raises it.
+        def on_read(uc: Uc, offset: int, size: int, _data: Any) -> int:
+            try:
+                return read(offset, size)
+            except Exception as error:
+                self._failure = error
+                uc.emu_stop()
+                return 0
+
+        def on_write(uc: Uc, offset: int, size: int, value: int, _data: Any) -> None:
+            try:
+                write(offset, size, value)
+            except Exception as error:
+                self._failure = error
+                uc.emu_stop()
+
+        self.uc.mmio_map(base, nbytes, on_read, None, on_write, None)
 
     @property
     def instructions(self) -> int:
@@ -207,8 +218,25 @@ class Machine:
                 found[memory.origin + 2 * int(i)] = (length, int(counts[i]))
         return found
 
+    def read_memory(self, address: int, nbytes: int) -> bytes:
+        """Bytes of one of the board's memories; also after `close`.
+
+        Raises:
+            EmulatorError: they are not within one memory.
+        """
+        for memory, index in zip(
+            self._board.memories, self.record["region_index"][0], strict=False
+        ):
+            start = address - memory.origin
+            if start >= 0 and start + nbytes <= memory.nbytes:
+                first = 2 * int(index) + start
+                return self._memory[first : first + nbytes].tobytes()
+        raise EmulatorError(
+            f"{self._board.name}: {nbytes} bytes at 0x{address:08x} are not in one memory"
+        )
+
     def set_deadline(self, instructions: int) -> None:
-        """Stop at the first block at or after so many instructions; may be called at any time."""
+        """Stop at the first block at or after so many instructions; at any time."""
         self._deadline[0] = instructions
 
     def reset(self, vectors: int) -> None:
@@ -238,6 +266,16 @@ class Machine:
         """Address of the instruction that is next."""
         return int(self.uc.reg_read(arm.UC_ARM_REG_PC)) & ~1
 
+    def close(self) -> None:
+        """Free the core, which takes hundreds of megabytes of address space; counts stay.
+
+        Uc is part of reference cycles, so without this it would live until a collection.
+        """
+        finalizer = getattr(self.uc, "_Uc__finalizer", None)
+        del self.uc
+        if finalizer is not None:
+            finalizer()
+
     def run(self) -> UcError | None:
         """Run until the deadline or an event; what Unicorn says of the stop, None if nothing.
 
@@ -247,8 +285,11 @@ class Machine:
         self.interrupt = None
         self.bad_access = None
         thumb = self.uc.reg_read(arm.UC_ARM_REG_XPSR) >> 24 & 1
+        stopped = None
         try:
             self.uc.emu_start(self.pc | thumb, _NEVER)
         except UcError as error:
-            return error
-        return None
+            stopped = error
+        if self._failure is not None:
+            raise self._failure
+        return stopped

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import llvmlite.binding
@@ -103,8 +104,7 @@ _load_symbol()
 _uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
 
 
-@intrinsic
-def _pointer(typing_context: Any, address: Any) -> Any:
+def _typed_pointer(typing_context: Any, address: Any) -> Any:
     """An address held in an integer, as a pointer for carray."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -113,14 +113,17 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.uint64), generate
 
 
+_pointer: Any = intrinsic(_typed_pointer)
+
+
 @kernel
-def is_wide(halfword: int) -> bool:
+def is_wide(halfword: Any) -> Any:
     """Whether a Thumb instruction has a second halfword (DDI0403E, section A5.1)."""
     return halfword >= 0xE800
 
 
 @kernel
-def lacks(rules: int, first: int, second: int) -> bool:
+def lacks(rules: Any, first: Any, second: Any) -> Any:
     """Whether the core lacks an instruction that Unicorn executes on it all the same."""
     if rules == RULES_V6M:
         return (first & 0xF500) == 0xB100 or ((first & 0xFF00) == 0xBF00 and (first & 0xF) != 0)
@@ -140,7 +143,7 @@ def lacks(rules: int, first: int, second: int) -> bool:
 
 
 @kernel
-def _decode(m: Any, address: int, index: int, nbytes: int) -> int:
+def _decode(m: Any, address: Any, index: Any, nbytes: Any) -> Any:
     """Instructions of a block; notes the first one that the core lacks."""
     code = carray(_pointer(m.code), 1 << 40, np.uint16)
     count = 0
@@ -187,7 +190,7 @@ def on_block(uc: Any, address: Any, nbytes: Any, machine: Any) -> None:
 
 @kernel
 def rx_ready(m: Any) -> bool:
-    """Whether a received byte waits; an empty receiver read again and again is noted as idle."""
+    """Whether a received byte waits; a receiver found empty again and again is idle."""
     if m.rx_taken != m.rx_put:
         return True
     near = m.instructions - m.polled_at < IDLE_GAP
@@ -200,7 +203,7 @@ def rx_ready(m: Any) -> bool:
 
 
 @kernel
-def rx_take(m: Any) -> int:
+def rx_take(m: Any) -> Any:
     """The next received byte, 0 if there is none."""
     if m.rx_taken == m.rx_put:
         return 0
@@ -239,6 +242,7 @@ def not_modelled(m: Any, offset: int) -> None:
 uart_function = kernel
 
 
+@cache
 def uart_reader(read: Any) -> Any:
     """The MMIO callback made of a UART's compiled `read(m, offset) -> value`."""
 
@@ -253,6 +257,7 @@ def uart_reader(read: Any) -> Any:
     return _callback(*types_in, result=types.uint64)(on_read)
 
 
+@cache
 def uart_writer(write: Any) -> Any:
     """The MMIO callback made of a UART's compiled `write(m, offset, value)`."""
 

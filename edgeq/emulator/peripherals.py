@@ -111,8 +111,8 @@ class Bank:
 
 
 def span(first: int, last: int, reset: Mapping[int, int] | None = None) -> dict[int, int]:
-    """Registers at each word from `first` to `last` inclusive, zero after reset but for `reset`."""
-    return {offset: 0 for offset in range(first, last + 4, 4)} | dict(reset or {})
+    """Registers at each word from `first` to `last`, zero after reset but for `reset`."""
+    return dict.fromkeys(range(first, last + 4, 4), 0) | dict(reset or {})
 
 
 def follows(own: int, *flags: tuple[int, int, int]) -> Computed:

@@ -167,7 +167,7 @@ def _listen() -> tuple[str, tuple[socket.socket, ...], str]:
     if sys.platform == "win32":  # no descriptor can be handed over
         listener.close()
         return f"socket,id=port,host=127.0.0.1,port={number},{common}", (), port
-    return f"socket,id=port,fd={listener.fileno()},server=on,wait=off", (listener,), port
+    return f"socket,id=port,fd={listener.fileno()},{common}", (listener,), port
 
 
 def _start_guard(pid: int) -> subprocess.Popen[bytes] | None:

@@ -10,6 +10,7 @@ the process stack, wait states, caches, baud rate (bytes take no time).
 from __future__ import annotations
 
 import atexit
+import gc
 import threading
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class VirtualBoard(Emulator):
         self.error: EmulatorError | None = None
         self._board = board
         self._image = read_image(elf_path)
+        gc.collect()  # boards closed before: they are reference cycles, of megabytes each
         self._machine = Machine(self._image, board)
         self._skipped = 0  # ticks slept through
         self._sleeps = (-1, 0)  # address of the last WFI, and how often it slept for nothing
@@ -75,6 +77,8 @@ class VirtualBoard(Emulator):
         self._endpoint = open_endpoint(tcp=tcp)
         self.port = self._endpoint.port
         self._closing = False
+        self._closed = False
+        self._closing_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"{board.name}", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -118,6 +122,14 @@ class VirtualBoard(Emulator):
         """
         return self._machine.block_counts()
 
+    def read_memory(self, address: int, nbytes: int) -> bytes:
+        """What the board's memory holds; consistent once the run has ended.
+
+        Raises:
+            EmulatorError: the bytes are not within one of the board's memories.
+        """
+        return self._machine.read_memory(address, nbytes)
+
     @property
     def returncode(self) -> int | None:
         """None while the board runs; 0 after `close`; 1 if it stopped, then see `error`."""
@@ -135,7 +147,12 @@ class VirtualBoard(Emulator):
         self._closing = True
         self._machine.set_deadline(0)
         self._thread.join()
+        with self._closing_lock:
+            if self._closed:
+                return
+            self._closed = True
         self._endpoint.close()
+        self._machine.close()
         atexit.unregister(self.close)
 
     def _now(self) -> int:

@@ -9,6 +9,7 @@ their ONNX names; the other tensors are named after the layers.
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ def read_onnx(path: Path) -> Graph:
         reader.read_node(proto)
     outputs = reader.read_outputs()
     if reader.problems:
-        raise ImportFailure(f"{path}: {'; '.join(reader.problems)}")
+        problems = re.sub(r"[\x00-\x1f\x7f]+", " ", "; ".join(reader.problems))
+        raise ImportFailure(f"{path}: {problems}")
     try:
         return Graph.build(
             path.stem,
@@ -254,8 +256,8 @@ def layer_name(proto: onnx.NodeProto) -> str:
     """A readable name: the module's path, with the operator if that has no weights.
 
     torch writes the path into the node's name ("/features/features.0/Conv") or, in its newer
-    exporter, into the metadata "pkg.torch.onnx.name_scopes", where a BatchNormalization replaces
-    the convolution it is folded into; the filter keeps its name ("conv1.weight").
+    exporter, into the metadata "pkg.torch.onnx.name_scopes", where a BatchNormalization
+    replaces the convolution it is folded into; the filter keeps its name ("conv1.weight").
     """
     if proto.op_type in ("Conv", "Gemm") and len(proto.input) > 1:
         module, dot, last = str(proto.input[1]).rpartition(".")

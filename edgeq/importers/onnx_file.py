@@ -45,12 +45,31 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise ImportFailure(f"{path}: is not an ONNX model, or is truncated") from None
     if not model.HasField("graph") or not model.graph.node or not model.opset_import:
         raise ImportFailure(f"{path}: is not an ONNX model: it holds no graph")
+    if not _is_text(model):
+        raise ImportFailure(f"{path}: is damaged: a name in it is no text")
     if model.functions:
         try:
             model = inliner.inline_local_functions(model)
         except Exception as error:  # the C++ checker's exceptions have no common base
             raise ImportFailure(f"{path}: local functions: {_line(error)}") from None
     return model
+
+
+def _is_text(model: onnx.ModelProto) -> bool:
+    """Whether all names are text: protobuf gives bytes for what is not UTF-8."""
+    graph = model.graph
+    named = (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info)
+    names = [item.name for item in named]
+    for node in graph.node:
+        names += [node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+        names += [text for prop in node.metadata_props for text in (prop.key, prop.value)]
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        names += [dim.dim_param for dim in info.type.tensor_type.shape.dim]
+    for tensor in graph.initializer:
+        names += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
+    names += [opset.domain for opset in model.opset_import]
+    return all(isinstance(name, str) for name in names)
 
 
 def opset_of(model: onnx.ModelProto, path: Path) -> int:

@@ -34,6 +34,10 @@ def fold(node: OnnxNode) -> Array | None:
     """The node's output if it is known at import, else None."""
     if node.op_type == "Shape" and node.inputs and node.inputs[0] is not None:
         return _shape(node)
+    if node.op_type == "CastLike" and len(node.inputs) == 2:
+        x, like = node.inputs
+        if isinstance(x, np.ndarray):
+            return x.astype(like.dtype if isinstance(like, np.ndarray) else np.float32)
     folder = FOLDERS.get(node.op_type)
     if folder is None or any(isinstance(value, Activation) for value in node.inputs):
         return None
@@ -181,6 +185,8 @@ def _unary(function: Callable[[Array], Array]) -> Callable[[OnnxNode], Array]:
 
 def _binary(function: Callable[[Array, Array], Array]) -> Callable[[OnnxNode], Array]:
     def run(node: OnnxNode) -> Array:
+        if len(node.inputs) != 2:
+            raise Refused(f"{len(node.inputs)} inputs, must be 2")
         a, b = node.constant(0, "input 0"), node.constant(1, "input 1")
         _require_small(np.broadcast_shapes(a.shape, b.shape))
         return function(a, b)
@@ -200,7 +206,7 @@ def _reshaped(
 
 def reshape_target(shape: Shape, node: OnnxNode) -> Shape:
     """Reshape's result for this input shape."""
-    return resolve_shape(shape, node.integers(1, "shape"), bool(node.integer("allowzero", 0)))
+    return resolve_shape(shape, node.integers(1, "shape"), node.flag("allowzero"))
 
 
 FOLDERS: Mapping[str, Callable[[OnnxNode], Array]] = MappingProxyType(
@@ -213,6 +219,10 @@ FOLDERS: Mapping[str, Callable[[OnnxNode], Array]] = MappingProxyType(
         "Sub": _binary(np.subtract),
         "Mul": _binary(np.multiply),
         "Div": _binary(_divide),
+        "Max": _binary(np.maximum),
+        "Min": _binary(np.minimum),
+        "Abs": _unary(np.abs),
+        "Sign": _unary(np.sign),
         "Neg": _unary(np.negative),
         "Sqrt": _unary(np.sqrt),
         "Floor": _unary(np.floor),

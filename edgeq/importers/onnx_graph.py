@@ -68,6 +68,11 @@ class GraphBuilder:
         self.nodes.append(Node(op, inputs, (output,)))
         return output
 
+    def onnx_shape(self, tensor: str, order: Order) -> Shape:
+        """The ONNX shape of a tensor that has the ONNX axes in this order."""
+        shape = self.tensors[tensor].shape
+        return tuple(shape[order.index(axis)] for axis in range(len(order)))
+
     def shaped(self, tensor: str, shape: Shape) -> str:
         """The tensor under this shape; a reshape of a reshape is one reshape of the first."""
         for node in reversed(self.nodes):

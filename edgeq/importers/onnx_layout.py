@@ -91,6 +91,8 @@ class Layout:
 
         The axes before it must lie in memory in order; the atoms of the last one in any.
         """
+        if not order:
+            return None
         leading = tuple(atom for axis in order[:-1] for atom in self.axes[axis])
         if leading != tuple(range(len(leading))):
             return None

@@ -89,6 +89,13 @@ class OnnxNode:
             raise Refused(f"attribute {name} is {value!r}, must be an integer")
         return value
 
+    def flag(self, name: str, default: int = 0) -> bool:
+        """An integer attribute that is 0 or 1."""
+        value = self.integer(name, default)
+        if value not in (0, 1):
+            raise Refused(f"attribute {name} is {value}, must be 0 or 1")
+        return bool(value)
+
     def integer_list(self, name: str) -> tuple[int, ...] | None:
         """A list-of-integers attribute, None if absent."""
         value = self.attributes.get(name)

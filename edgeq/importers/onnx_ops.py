@@ -13,6 +13,17 @@ from typing import TypeAlias
 import numpy as np
 
 from edgeq.graph import Array, Shape
+from edgeq.importers.onnx_arithmetic import (
+    read_add,
+    read_clip,
+    read_div,
+    read_maximum,
+    read_minimum,
+    read_mul,
+    read_relu,
+    read_sigmoid,
+    read_sub,
+)
 from edgeq.importers.onnx_fold import (
     flattened,
     permutation,
@@ -31,50 +42,12 @@ from edgeq.importers.onnx_window import (
     read_max_pool,
     read_pad,
 )
-from edgeq.ops.activation import NO_MAX, NO_MIN
-from edgeq.ops.add import Add
 from edgeq.ops.concatenation import Concatenation
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.ops.logistic import Logistic
 from edgeq.ops.mean import Mean
-from edgeq.ops.op import FloatOp
-from edgeq.ops.relu import Relu
 from edgeq.ops.softmax import Softmax
 
 Reader: TypeAlias = Callable[[OnnxNode, GraphBuilder], Activation]
-
-
-def _elementwise(op: FloatOp, node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """Any layout goes through an operator that looks at each element alone."""
-    source = node.activation()
-    return Activation(builder.emit(op, (source.tensor,), node.name), source.layout)
-
-
-def _relu(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    return _elementwise(Relu(), node, builder)
-
-
-def _sigmoid(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    return _elementwise(Logistic(), node, builder)
-
-
-def _clip(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    low, high = _bound(node, 1, "min", NO_MIN), _bound(node, 2, "max", NO_MAX)
-    if low == NO_MIN and high == NO_MAX:
-        return node.activation()
-    if not low < high:
-        raise Refused(f"clips to [{low}, {high}], min must be below max")
-    return _elementwise(Relu(low, high), node, builder)
-
-
-def _bound(node: OnnxNode, index: int, what: str, default: float) -> float:
-    """A bound of Clip; the largest float32 means none, as exporters write it."""
-    value = node.optional(index, what)
-    if value is None:
-        return default
-    if value.dtype != FLOAT32 or value.size != 1 or math.isnan(bound := value.item()):
-        raise Refused(f"{what} is {value.dtype}{value.shape}, must be one float32")
-    return default if abs(bound) >= np.finfo(np.float32).max else float(bound)
 
 
 def _same(node: OnnxNode, builder: GraphBuilder) -> Activation:
@@ -83,6 +56,13 @@ def _same(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 def _cast(node: OnnxNode, builder: GraphBuilder) -> Activation:
     if node.integer("to", 0) != 1:
+        raise Refused("casts an activation, which must stay float32")
+    return node.activation()
+
+
+def _cast_like(node: OnnxNode, builder: GraphBuilder) -> Activation:
+    like = node.inputs[1] if len(node.inputs) > 1 else None
+    if not isinstance(like, Activation) and (like is None or like.dtype != FLOAT32):
         raise Refused("casts an activation, which must stay float32")
     return node.activation()
 
@@ -97,7 +77,7 @@ def _dropout(node: OnnxNode, builder: GraphBuilder) -> Activation:
 def _batch_normalization(node: OnnxNode, builder: GraphBuilder) -> Activation:
     """(x - mean) / sqrt(var + epsilon) * scale + bias, as one factor and one term a channel."""
     source = node.activation()
-    if node.integer("training_mode", 0):
+    if node.flag("training_mode"):
         raise Refused("is in training mode; export after model.eval()")
     scale, bias, mean, var = (
         node.weights(i, what).astype(np.float64)
@@ -116,7 +96,7 @@ def _batch_normalization(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 def _gemm(node: OnnxNode, builder: GraphBuilder) -> Activation:
     """A @ B * alpha + C * beta with constant B and C."""
-    if node.integer("transA", 0):
+    if node.flag("transA"):
         raise Refused("transA is 1, must be 0")
     alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
     weights, bias = node.weights(1, "B"), node.optional_weights(2, "C")
@@ -124,7 +104,7 @@ def _gemm(node: OnnxNode, builder: GraphBuilder) -> Activation:
         raise Refused(
             f"A has shape {node.activation().shape}, B {weights.shape}, must be matrices"
         )
-    weights = (weights if node.integer("transB", 0) else weights.T) * np.float32(alpha)
+    weights = (weights if node.flag("transB") else weights.T) * np.float32(alpha)
     if bias is not None:
         if bias.size not in (1, weights.shape[0]) or bias.shape[-1:] not in (
             (),
@@ -151,132 +131,17 @@ def _fully_connected(
     """X @ weights.T + bias over the last ONNX axis; weights OI in the order of memory."""
     source = node.activation()
     order = tuple(range(len(source.shape)))
+    if source.shape[-1:] != weights.shape[1:]:
+        raise Refused(
+            f"input has ONNX shape {source.shape}, B wants {weights.shape[1]} features"
+        )
     tensor = builder.view(source, order)
     index = source.layout.last_axis_index(order)
-    if source.shape[-1] != weights.shape[1]:
-        raise Refused(f"input has {source.shape[-1]} features, B wants {weights.shape[1]}")
     inputs = [tensor, builder.constant(f"{node.name}/filter", weights[:, index])]
     if bias is not None:
         inputs.append(builder.constant(f"{node.name}/bias", bias))
     output = builder.emit(FullyConnected(), tuple(inputs), node.name)
     return Activation(output, Layout.of(builder.tensors[output].shape, order))
-
-
-def _add(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    if all(isinstance(value, Activation) for value in node.inputs) and len(node.inputs) == 2:
-        return _sum(node, builder, node.activation(0), node.activation(1))
-    source, constant = _activation_and_constant(node)
-    axis = _channel_axis(source, constant)
-    if axis is None:
-        return _add_constant(node, builder, source, constant)
-    return builder.affine(source, axis, np.ones(1), constant, node.name)
-
-
-def _sum(node: OnnxNode, builder: GraphBuilder, a: Activation, b: Activation) -> Activation:
-    """Sum of two activations, extents of 1 repeated."""
-    shapes = [builder.tensors[value.tensor].shape for value in (a, b)]
-    if a.layout == b.layout and shapes[0] == shapes[1]:
-        return Activation(builder.emit(Add(), (a.tensor, b.tensor), node.name), a.layout)
-    rank = max(len(a.shape), len(b.shape))
-    raised = tuple(_raised(value, rank) for value in (a, b))
-    order = builder.common_order(raised)
-    tensors = tuple(builder.view(value, order) for value in raised)
-    output = builder.emit(Add(), tensors, node.name)
-    return Activation(output, Layout.of(_onnx_shape(builder, output, order), order))
-
-
-def _raised(value: Activation, rank: int) -> Activation:
-    """The value with extents of 1 in front, as broadcasting sees it."""
-    missing = ((),) * (rank - len(value.shape))
-    layout = Layout((*missing, *value.layout.axes), value.layout.extents)
-    return Activation(value.tensor, layout, value.is_exclusive)
-
-
-def _onnx_shape(builder: GraphBuilder, tensor: str, order: tuple[int, ...]) -> Shape:
-    shape = builder.tensors[tensor].shape
-    return tuple(shape[order.index(axis)] for axis in range(len(order)))
-
-
-def _add_constant(
-    node: OnnxNode, builder: GraphBuilder, source: Activation, constant: Array
-) -> Activation:
-    """Sum with a constant that differs from pixel to pixel."""
-    rank = len(source.shape)
-    if np.broadcast_shapes(source.shape, constant.shape) != source.shape:
-        raise Refused(f"input of shape {source.shape} would be repeated to fit the constant")
-    order = builder.common_order((source,))
-    full = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-    inputs = (
-        builder.view(source, order),
-        builder.constant(f"{node.name}/constant", full.transpose(order)),
-    )
-    return Activation(builder.emit(Add(), inputs, node.name), Layout.of(source.shape, order))
-
-
-def _sub(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """Difference from a constant, or of a constant, one value a channel."""
-    source, constant = _activation_and_constant(node)
-    flipped = not isinstance(node.inputs[0], Activation)
-    sign = -1.0 if flipped else 1.0
-    axis = _require_channel_axis(source, constant)
-    return builder.affine(source, axis, np.array([sign]), -sign * constant, node.name)
-
-
-def _mul(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """Product with a constant, one value a channel."""
-    source, constant = _activation_and_constant(node)
-    axis = _require_channel_axis(source, constant)
-    return builder.affine(source, axis, constant, np.zeros(1), node.name)
-
-
-def _div(node: OnnxNode, builder: GraphBuilder) -> Activation:
-    """Quotient by a constant, one value a channel."""
-    source, constant = _activation_and_constant(node)
-    if not isinstance(node.inputs[0], Activation):
-        raise Refused("divides by an activation")
-    if not constant.all():
-        raise Refused("divides by a constant that holds 0")
-    axis = _require_channel_axis(source, constant)
-    factor = 1 / constant.astype(np.float64)
-    return builder.affine(source, axis, factor, np.zeros(1), node.name)
-
-
-def _activation_and_constant(node: OnnxNode) -> tuple[Activation, Array]:
-    if len(node.inputs) != 2:
-        raise Refused(f"{len(node.inputs)} inputs, must be 2")
-    place = 0 if isinstance(node.inputs[0], Activation) else 1
-    source, other = node.activation(place), node.inputs[1 - place]
-    if isinstance(other, Activation) or other is None:
-        raise Refused("works on two activations, one must be a constant")
-    return source, as_weights(other, "the constant")
-
-
-def _channel_axis(source: Activation, constant: Array) -> int | None:
-    """The axis along which a constant varies if that is innermost in memory, else None.
-
-    A constant of one value goes with any innermost axis.
-    """
-    rank = len(source.shape)
-    if constant.ndim > rank:
-        return None
-    varying = [rank - constant.ndim + i for i, e in enumerate(constant.shape) if e > 1]
-    candidates = varying or [order[-1] for order in orders(rank)]
-    for axis in candidates:
-        order = (*(a for a in range(rank) if a != axis), axis)
-        if len(varying) <= 1 and source.layout.last_axis_index(order) is not None:
-            fits = constant.size in (1, source.shape[axis])
-            return axis if fits else None
-    return None
-
-
-def _require_channel_axis(source: Activation, constant: Array) -> int:
-    axis = _channel_axis(source, constant)
-    if axis is None:
-        raise Refused(
-            f"constant has shape {constant.shape} beside {source.shape}, must have one value, "
-            f"or one for each channel"
-        )
-    return axis
 
 
 def _concat(node: OnnxNode, builder: GraphBuilder) -> Activation:
@@ -296,17 +161,18 @@ def _concat(node: OnnxNode, builder: GraphBuilder) -> Activation:
         if value is not None
     )
     output = builder.emit(Concatenation(order.index(axis)), tensors, node.name)
-    return Activation(output, Layout.of(_onnx_shape(builder, output, order), order))
+    return Activation(output, Layout.of(builder.onnx_shape(output, order), order))
 
 
 def _softmax(node: OnnxNode, builder: GraphBuilder) -> Activation:
+    """Softmax along the axis that is innermost in memory, its elements in any order."""
     source = node.activation()
     rank = len(source.shape)
     axis = node.axis(node.integer("axis", -1), rank)
     for order in orders(rank):
-        if order[-1] == axis and source.layout.has_order(order):
+        if order[-1] == axis and source.layout.last_axis_index(order) is not None:
             tensor = builder.emit(Softmax(), (builder.view(source, order),), node.name)
-            return Activation(tensor, Layout.of(source.shape, order))
+            return Activation(tensor, source.layout)
     raise Refused(f"axis {axis} of ONNX shape {source.shape} is not innermost in memory")
 
 
@@ -315,7 +181,7 @@ def _reduce_mean(node: OnnxNode, builder: GraphBuilder) -> Activation:
     source = node.activation()
     rank = len(source.shape)
     axes = node.axes(rank)
-    if axes is None and node.integer("noop_with_empty_axes", 0):
+    if axes is None and node.flag("noop_with_empty_axes"):
         return source
     axes = axes or tuple(range(rank))
     kept = tuple(axis for axis in range(rank) if axis not in axes)
@@ -330,10 +196,10 @@ def _reduce_mean(node: OnnxNode, builder: GraphBuilder) -> Activation:
     extents = [source.shape[axis] for axis in axes]
     image = (1, math.prod(extents[:-1]), extents[-1], channels)
     tensor = builder.shaped(source.tensor, image)
-    keep_dims = bool(node.integer("keepdims", 1)) and rank == 4
+    keep_dims = node.flag("keepdims", 1) and rank == 4
     output = builder.emit(Mean(keep_dims), (tensor,), node.name)
     left = Layout.of(tuple(1 if a in axes else e for a, e in enumerate(source.shape)), order)
-    if node.integer("keepdims", 1):
+    if node.flag("keepdims", 1):
         return Activation(output, left)
     return Activation(output, Layout(tuple(left.axes[a] for a in kept), left.extents))
 
@@ -361,14 +227,15 @@ def _transpose(node: OnnxNode, builder: GraphBuilder) -> Activation:
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "Add": _add,
+        "Add": read_add,
         "AveragePool": read_average_pool,
         "BatchNormalization": _batch_normalization,
         "Cast": _cast,
-        "Clip": _clip,
+        "CastLike": _cast_like,
+        "Clip": read_clip,
         "Concat": _concat,
         "Conv": read_conv,
-        "Div": _div,
+        "Div": read_div,
         "Dropout": _dropout,
         "Flatten": _reshaped(flattened),
         "Gemm": _gemm,
@@ -376,16 +243,18 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "GlobalMaxPool": read_global_max_pool,
         "Identity": _same,
         "MatMul": _mat_mul,
+        "Max": read_maximum,
         "MaxPool": read_max_pool,
-        "Mul": _mul,
+        "Min": read_minimum,
+        "Mul": read_mul,
         "Pad": read_pad,
         "ReduceMean": _reduce_mean,
-        "Relu": _relu,
+        "Relu": read_relu,
         "Reshape": _reshaped(reshape_target),
-        "Sigmoid": _sigmoid,
+        "Sigmoid": read_sigmoid,
         "Softmax": _softmax,
         "Squeeze": _reshaped(squeezed),
-        "Sub": _sub,
+        "Sub": read_sub,
         "Transpose": _transpose,
         "Unsqueeze": _reshaped(unsqueezed),
     }

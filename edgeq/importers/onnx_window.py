@@ -164,7 +164,7 @@ def read_max_pool(node: OnnxNode, builder: GraphBuilder) -> Activation:
     """MaxPool; padding never wins."""
     source = _image(node)
     axes = _axes(node, source, None)
-    if node.integer("ceil_mode", 0):
+    if node.flag("ceil_mode"):
         axes = [axis.ceil() for axis in axes]
     tensor = builder.ordered_view(source, NHWC)
     return image_value(builder, builder.emit(MaxPool2D(_window(axes)), (tensor,), node.name))
@@ -175,8 +175,8 @@ def read_average_pool(node: OnnxNode, builder: GraphBuilder) -> Activation:
     source = _image(node)
     axes = _axes(node, source, None)
     tensor = builder.ordered_view(source, NHWC)
-    ends = [axis.ceil() for axis in axes] if node.integer("ceil_mode", 0) else axes
-    if node.integer("count_include_pad", 0) and any(a.before or a.after for a in axes):
+    ends = [axis.ceil() for axis in axes] if node.flag("ceil_mode") else axes
+    if node.flag("count_include_pad") and any(a.before or a.after for a in axes):
         pads = ((0, 0), *((a.before, a.after) for a in axes), (0, 0))
         tensor = builder.emit(Pad(pads), (tensor,), f"{node.name}/pad")
         ends = [

@@ -25,7 +25,7 @@ def block_rows(rows: int, channels: int) -> int:
 def padded_depth(weights: Array) -> Array:
     """(O, K) int8 weights with zeros after each row, to a multiple of DEPTH_STEP."""
     channels, depth = weights.shape
-    out = np.zeros((channels, -(-depth // DEPTH_STEP) * DEPTH_STEP), np.int8)
+    out: Array = np.zeros((channels, -(-depth // DEPTH_STEP) * DEPTH_STEP), np.int8)
     out[:, :depth] = weights
     return out
 
@@ -33,7 +33,8 @@ def padded_depth(weights: Array) -> Array:
 def folded_bias(bias: Array, weights: Array, zero_point: int) -> Array:
     """(O,) int32: bias - z1 * sum(q2), so that  acc = folded + sum(q1 * q2).  Modulo 2**32."""
     total = weights.reshape(weights.shape[0], -1).sum(1, dtype=np.int64)
-    return (bias.astype(np.int64) - zero_point * total).astype(np.int32)
+    folded: Array = bias.astype(np.int64) - zero_point * total
+    return folded.astype(np.int32)
 
 
 @kernel

@@ -120,8 +120,9 @@ def _memory_row(table: Table, title: str, used: int, memory: Memory) -> None:
 def identity_text(identity: Identity, port: str) -> Text:
     """What answered on a port."""
     return Text(
-        f"{port}: '{identity.model}' on {identity.board}, clock {identity.ticks_hz / 1e6:g} MHz, "
-        f"arena {identity.arena_nbytes:,} bytes, {identity.samples} samples in flash, "
+        f"{port}: '{identity.model}' on {identity.board}, "
+        f"clock {identity.ticks_hz / 1e6:g} MHz, arena {identity.arena_nbytes:,} bytes, "
+        f"{identity.samples} samples in flash, "
         f"digest {identity.digest.hex()[:12]}"
     )
 

@@ -13,14 +13,14 @@ def emit(op: QuantizedAdd, layer: Layer) -> LayerCode:
         flat = (layer.outputs[0].nbytes,)
         shapes, output = (flat, flat), flat
     return LayerCode(
-        struct="edgeq_add",
+        function="edgeq_add",
         parameters={
             **all_parameters(op),
             "output_shape": padded_shape(output),
             "input1_strides": broadcast_strides(shapes[0], output),
             "input2_strides": broadcast_strides(shapes[1], output),
         },
-        calls=(f"edgeq_add(&op, {layer.read(0)}, {layer.read(1)}, {layer.write()});",),
+        calls=((layer.read(0), layer.read(1), layer.write()),),
     )
 
 

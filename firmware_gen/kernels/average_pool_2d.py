@@ -22,16 +22,14 @@ def scratch_nbytes(op: QuantizedAveragePool2D, *shapes: Shape) -> int:
 def emit(op: QuantizedAveragePool2D, layer: Layer) -> LayerCode:
     """The window and the extents."""
     return LayerCode(
-        struct="edgeq_average_pool_2d",
+        function="edgeq_average_pool_2d",
         parameters={
             "window": window_of(op),
             **parameters_of(op, "activation_min", "activation_max"),
             "input": image_of(layer.inputs[0]),
             "output": image_of(layer.outputs[0]),
         },
-        calls=(
-            f"edgeq_average_pool_2d(&op, {layer.read(0)}, {layer.scratch()}, {layer.write()});",
-        ),
+        calls=((layer.read(0), layer.scratch(), layer.write()),),
     )
 
 

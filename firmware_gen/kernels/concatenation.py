@@ -10,16 +10,14 @@ from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, no_scratch
 
 def emit(op: QuantizedConcatenation, layer: Layer) -> LayerCode:
     """Bytes of each input's blocks, and where they start in the output's."""
-    calls, start = [], 0
+    calls: list[tuple[str, ...]] = []
+    start = 0
     for index, shape in enumerate(layer.shapes()):
         nbytes = math.prod(shape[op.axis :])
-        calls.append(
-            f"edgeq_concatenation(&op, {layer.read(index)}, {nbytes}, {start}, "
-            f"{layer.write()});"
-        )
+        calls.append((layer.read(index), str(nbytes), str(start), layer.write()))
         start += nbytes
     return LayerCode(
-        struct="edgeq_concatenation",
+        function="edgeq_concatenation",
         parameters={
             "axis": op.axis,
             "blocks": math.prod(layer.outputs[0].shape[: op.axis]),

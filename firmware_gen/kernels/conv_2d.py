@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeq.ops.conv_2d import QuantizedConv2D
 from firmware_gen.kernels.kernel import (
+    BIAS_NOTE,
     Constant,
     Kernel,
     Layer,
@@ -26,20 +27,17 @@ def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     return LayerCode(
         constants=(
             Constant("filter", "int8_t", weights, f"OHWI {weights.shape}"),
-            Constant("bias", "int32_t", folded_bias(op, bias, rows)),
+            Constant("bias", "int32_t", folded_bias(op, bias, rows), BIAS_NOTE),
             *multiplier_constants(op),
         ),
-        struct="edgeq_conv_2d",
+        function="edgeq_conv_2d",
         parameters={
             "window": window_of(op),
             **product_parameters(op, layer),
             "input": image_of(layer.inputs[0]),
             "output": image_of(layer.outputs[0]),
         },
-        calls=(
-            f"edgeq_conv_2d(&op, {layer.read(0)}, {layer.own('filter')}, {layer.own('bias')}, "
-            f"{layer.write()});",
-        ),
+        calls=((layer.read(0), layer.own("filter"), layer.own("bias"), layer.write()),),
     )
 
 

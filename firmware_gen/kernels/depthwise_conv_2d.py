@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from firmware_gen.kernels.kernel import (
+    BIAS_NOTE,
     Constant,
     Kernel,
     Layer,
@@ -34,10 +35,10 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     return LayerCode(
         constants=(
             Constant("filter", "int8_t", weights, f"HWC {weights.shape}"),
-            Constant("bias", "int32_t", folded_bias(op, bias, rows)),
+            Constant("bias", "int32_t", folded_bias(op, bias, rows), BIAS_NOTE),
             *multiplier_constants(op),
         ),
-        struct="edgeq_depthwise_conv_2d",
+        function="edgeq_depthwise_conv_2d",
         parameters={
             "window": window_of(op),
             **product_parameters(op, layer),
@@ -46,8 +47,13 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
             "output": image_of(layer.outputs[0]),
         },
         calls=(
-            f"edgeq_depthwise_conv_2d(&op, {layer.read(0)}, {layer.own('filter')}, "
-            f"{layer.own('bias')}, {layer.scratch()}, {layer.write()});",
+            (
+                layer.read(0),
+                layer.own("filter"),
+                layer.own("bias"),
+                layer.scratch(),
+                layer.write(),
+            ),
         ),
     )
 

@@ -18,15 +18,12 @@ def emit(op: Dequantize, layer: Layer) -> LayerCode:
     note = "float32 bits of the values, by the input's byte"
     return LayerCode(
         constants=(Constant("table", "uint32_t", table, note),),
-        struct="edgeq_dequantize",
+        function="edgeq_dequantize",
         parameters={
             "table": layer.own("table"),
             "count": math.prod(layer.inputs[0].shape),
         },
-        calls=(
-            f"edgeq_dequantize(&op, {layer.read(0, 'uint8_t')}, "
-            f"{layer.write(ctype='edgeq_float_word')});",
-        ),
+        calls=((layer.read(0, "uint8_t"), layer.write(ctype="edgeq_float_word")),),
     )
 
 

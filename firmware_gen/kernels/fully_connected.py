@@ -9,6 +9,7 @@ import math
 
 from edgeq.ops.fully_connected import QuantizedFullyConnected
 from firmware_gen.kernels.kernel import (
+    BIAS_NOTE,
     Constant,
     Kernel,
     Layer,
@@ -28,20 +29,17 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     return LayerCode(
         constants=(
             Constant("filter", "int8_t", weights, f"OI {weights.shape}"),
-            Constant("bias", "int32_t", folded_bias(op, bias, weights)),
+            Constant("bias", "int32_t", folded_bias(op, bias, weights), BIAS_NOTE),
             *multiplier_constants(op),
         ),
-        struct="edgeq_fully_connected",
+        function="edgeq_fully_connected",
         parameters={
             **product_parameters(op, layer),
             "rows": math.prod(layer.inputs[0].shape[:-1]),
             "input_channels": weights.shape[1],
             "output_channels": weights.shape[0],
         },
-        calls=(
-            f"edgeq_fully_connected(&op, {layer.read(0)}, {layer.own('filter')}, "
-            f"{layer.own('bias')}, {layer.write()});",
-        ),
+        calls=((layer.read(0), layer.own("filter"), layer.own("bias"), layer.write()),),
     )
 
 

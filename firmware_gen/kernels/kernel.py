@@ -95,9 +95,9 @@ class LayerCode:
     """What a layer is in C."""
 
     constants: tuple[Constant, ...] = ()
-    struct: str = ""  # type of the parameters; "" if there is no code
+    function: str = ""  # and `struct <function>`, its parameters; "" if there is no code
     parameters: Mapping[str, Value] = field(default_factory=dict)
-    calls: tuple[str, ...] = ()  # statements; the parameters are `op`
+    calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,9 @@ def image_of(tensor: Tensor) -> dict[str, Value]:
     return {"height": height, "width": width, "channels": channels}
 
 
+BIAS_NOTE = "the bias, less the input's zero point times the sum of the channel's filter"
+
+
 def folded_bias(op: Any, bias: Array, rows: Array) -> Array:
     """Bias - z1 * sum(filter) of each channel; rows: (O, taps), the filter by channel.
 
@@ -143,7 +146,8 @@ def folded_bias(op: Any, bias: Array, rows: Array) -> Array:
     """
     wide = rows.astype(np.int64)
     folded = bias.astype(np.int64) - op.input_zero_point * wide.sum(1)
-    return folded.astype(np.int32)
+    result: Array = folded.astype(np.int32)
+    return result
 
 
 def multiplier_constants(op: Any) -> tuple[Constant, ...]:

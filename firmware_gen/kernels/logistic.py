@@ -15,12 +15,12 @@ def emit(op: QuantizedLogistic, layer: Layer) -> LayerCode:
     table = np.array(op.table, np.int8)
     return LayerCode(
         constants=(Constant("table", "int8_t", table, "outputs for inputs -128 .. 127"),),
-        struct="edgeq_logistic",
+        function="edgeq_logistic",
         parameters={
             "table": layer.own("table"),
             "count": math.prod(layer.inputs[0].shape),
         },
-        calls=(f"edgeq_logistic(&op, {layer.read(0)}, {layer.write()});",),
+        calls=((layer.read(0), layer.write()),),
     )
 
 

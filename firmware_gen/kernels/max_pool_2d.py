@@ -17,14 +17,14 @@ from firmware_gen.kernels.kernel import (
 def emit(op: QuantizedMaxPool2D, layer: Layer) -> LayerCode:
     """The window and the extents."""
     return LayerCode(
-        struct="edgeq_max_pool_2d",
+        function="edgeq_max_pool_2d",
         parameters={
             "window": window_of(op),
             **parameters_of(op, "activation_min", "activation_max"),
             "input": image_of(layer.inputs[0]),
             "output": image_of(layer.outputs[0]),
         },
-        calls=(f"edgeq_max_pool_2d(&op, {layer.read(0)}, {layer.write()});",),
+        calls=((layer.read(0), layer.write()),),
     )
 
 

@@ -16,13 +16,13 @@ def emit(op: QuantizedMean, layer: Layer) -> LayerCode:
     """keep_dims changes the shape only."""
     _, height, width, channels = layer.inputs[0].shape
     return LayerCode(
-        struct="edgeq_mean",
+        function="edgeq_mean",
         parameters={
             **parameters_of(op, "input_zero_point", "output_zero_point", "multiplier", "shift"),
             "pixels": height * width,
             "channels": channels,
         },
-        calls=(f"edgeq_mean(&op, {layer.read(0)}, {layer.scratch()}, {layer.write()});",),
+        calls=((layer.read(0), layer.scratch(), layer.write()),),
     )
 
 

@@ -10,13 +10,13 @@ from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, no_scratch
 def emit(op: QuantizedPad, layer: Layer) -> LayerCode:
     """Four axes, the missing leading ones of extent 1."""
     return LayerCode(
-        struct="edgeq_pad",
+        function="edgeq_pad",
         parameters={
             "pads": ((0, 0),) * (4 - len(op.pads)) + op.pads,
             "fill": op.fill,
             "input_shape": padded_shape(layer.inputs[0].shape),
         },
-        calls=(f"edgeq_pad(&op, {layer.read(0)}, {layer.write()});",),
+        calls=((layer.read(0), layer.write()),),
     )
 
 

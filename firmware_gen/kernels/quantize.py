@@ -23,29 +23,24 @@ def emit_float(op: QuantizeFloat, layer: Layer) -> LayerCode:
     note = "keys of the smallest floats that give -127 .. 127"
     return LayerCode(
         constants=(Constant("thresholds", "int32_t", op.thresholds(), note),),
-        struct="edgeq_quantize_float",
+        function="edgeq_quantize_float",
         parameters={
             "thresholds": layer.own("thresholds"),
             "count": math.prod(layer.inputs[0].shape),
         },
-        calls=(
-            f"edgeq_quantize_float(&op, {layer.read(0, 'edgeq_float_bits')}, {layer.write()});",
-        ),
+        calls=((layer.read(0, "edgeq_float_bits"), layer.write()),),
     )
 
 
 def emit_integer(op: Requantize, layer: Layer) -> LayerCode:
     """The fields of the operator."""
     return LayerCode(
-        struct="edgeq_quantize_integer",
+        function="edgeq_quantize_integer",
         parameters={
             **all_parameters(op),
             "count": math.prod(layer.inputs[0].shape),
         },
-        calls=(
-            f"edgeq_quantize_integer(&op, {layer.read(0, 'uint8_t')}, "
-            f"{layer.write(ctype='uint8_t')});",
-        ),
+        calls=((layer.read(0, "uint8_t"), layer.write(ctype="uint8_t")),),
     )
 
 

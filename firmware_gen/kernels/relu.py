@@ -11,12 +11,12 @@ from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, all_parameters
 def emit(op: QuantizedRelu, layer: Layer) -> LayerCode:
     """The fields of the operator."""
     return LayerCode(
-        struct="edgeq_relu",
+        function="edgeq_relu",
         parameters={
             **all_parameters(op),
             "count": math.prod(layer.inputs[0].shape),
         },
-        calls=(f"edgeq_relu(&op, {layer.read(0)}, {layer.write()});",),
+        calls=((layer.read(0), layer.write()),),
     )
 
 

@@ -16,13 +16,13 @@ def emit(op: QuantizedSoftmax, layer: Layer) -> LayerCode:
     note = "exp(-255 .. 0 steps of the input's scale), Q0.31"
     return LayerCode(
         constants=(Constant("table", "int32_t", np.array(op.exp_table, np.int32), note),),
-        struct="edgeq_softmax",
+        function="edgeq_softmax",
         parameters={
             "exp_table": layer.own("table"),
             "rows": math.prod(shape[:-1]),
             "classes": shape[-1],
         },
-        calls=(f"edgeq_softmax(&op, {layer.read(0)}, {layer.write()});",),
+        calls=((layer.read(0), layer.write()),),
     )
 
 

@@ -28,7 +28,7 @@
 #define CFGR_APB1_BY_4   (5u << 10)
 #define CFGR_APB2_BY_2   (4u << 13)
 #define APB1ENR_PWR      (1u << 28)
-#define ACR_LATENCY      5u /* 3.3 V, above 150 MHz: RM0390 table 5, RM0090 table 10 */
+#define ACR_LATENCY      5u /* 3.3 V, above 150 MHz: wait state table of the sections above */
 #define ACR_LATENCY_MASK 0xfu
 #define ACR_CACHES       ((1u << 8) | (1u << 9) | (1u << 10)) /* prefetch, code, data */
 #define PWR_OD_ENABLE    (1u << 16)

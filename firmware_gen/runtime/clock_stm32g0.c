@@ -17,7 +17,7 @@
 #define CFGR_SW_PLL      (2u << 0)
 #define CFGR_SWS_MASK    (7u << 3)
 #define CFGR_SWS_PLL     (2u << 3)
-#define ACR_LATENCY      2u /* range 1, above 48 MHz: table 11 */
+#define ACR_LATENCY      2u /* range 1, above 48 MHz: section 3.3.4 */
 #define ACR_LATENCY_MASK 7u
 #define ACR_CACHES       ((1u << 8) | (1u << 9)) /* prefetch, code */
 

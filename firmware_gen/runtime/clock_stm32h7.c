@@ -44,7 +44,7 @@
 #define D3CR_VOS_SCALE_1 (3u << 14)
 #define D3CR_VOS_READY   (1u << 13)
 #define ACR_MASK         0x3fu
-#define ACR_200_MHZ      (2u | (2u << 4)) /* wait states and WRHIGHFREQ: table 17, scale 1 */
+#define ACR_200_MHZ      (2u | (2u << 4)) /* wait states, WRHIGHFREQ: section 4.3.8 */
 
 #define HSI_HZ   64000000u
 #define INPUT_HZ 2000000u

@@ -25,7 +25,7 @@
 #define CFGR_HPRE_MASK   (0xfu << 4)
 #define CFGR_HPRE_BY_2   (8u << 4)
 #define APB1ENR1_PWR     (1u << 28)
-#define ACR_LATENCY      5u /* range 1 boost, up to 120 MHz: table 12 */
+#define ACR_LATENCY      5u /* range 1 boost, up to 120 MHz: section 3.3.3 */
 #define ACR_LATENCY_MASK 0xfu
 #define ACR_CACHES       ((1u << 8) | (1u << 9) | (1u << 10)) /* prefetch, code, data */
 #define CR2_IOSV         (1u << 9)                            /* VDDIO2 of port G is valid */

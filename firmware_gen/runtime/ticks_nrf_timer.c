@@ -1,6 +1,7 @@
 /* Ticks kind "nrf_timer": a 32-bit TIMER at 16 MHz, the core clock of the nRF51, whose
- * Cortex-M0 has no SysTick (nRF51 Series Reference Manual v3.0, section 3.1). Registers: the
- * same manual, section 19.2; the timer must have 32 bits, as TIMER0 has. */
+ * Cortex-M0 has no SysTick.
+ * Registers: nRF51 Series Reference Manual v3.0, section 18 (TIMER); the timer must have 32
+ * bits, as TIMER0 has. */
 #include "edgeq_drivers.h"
 
 #define TASKS_START       (EDGEQ_TICKS_BASE + 0x000u)

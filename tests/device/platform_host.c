@@ -4,9 +4,10 @@
 #define _POSIX_C_SOURCE 200809L
 #include "edgeq_platform.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,16 +18,20 @@ static size_t sent_nbytes;
 static int idle_reads;
 static int deaf; /* the program has done something else since its last read */
 
-void edgeq_platform_init(void) {}
+void edgeq_platform_init(void) {
+    (void)fcntl(1, F_SETFL, fcntl(1, F_GETFL) | O_NONBLOCK);
+}
 
 static void flush(void) {
     size_t at = 0;
     while (at < sent_nbytes) {
+        struct pollfd line = {.fd = 1, .events = POLLOUT};
+        (void)poll(&line, 1, -1);
         const ssize_t n = write(1, sent + at, sent_nbytes - at);
-        if (n <= 0) {
+        if ((line.revents & (POLLHUP | POLLERR)) != 0 || (n < 0 && errno != EAGAIN)) {
             exit(0); /* the other end has gone */
         }
-        at += (size_t)n;
+        at += n > 0 ? (size_t)n : 0u;
     }
     sent_nbytes = 0;
 }
@@ -38,6 +43,9 @@ int edgeq_uart_read(void) {
         received_at = received_nbytes = 0;
         if (poll(&line, 1, idle_reads < 2 ? 0 : 2) > 0) {
             const ssize_t n = read(0, received, sizeof received);
+            if (n < 0 && errno == EAGAIN) {
+                return -1;
+            }
             if (n <= 0) {
                 exit(0);
             }

@@ -1,10 +1,15 @@
-/* Sends a banner, then each received byte back, but for commands: "T" sends the tick counter,
- * "M" tries the memory functions, "F" makes a fault, "S" overflows the stack. */
+/* Sends a banner, then each received byte back, but for commands: "B" sends the banner again,
+ * "T" the tick counter; "M" tries the memory functions, "F" makes a fault, "S" overflows the
+ * stack. */
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "edgeq_platform.h"
 #include "edgeq_board.h"
+
+#ifdef __ARM_FEATURE_MVE
+#include <arm_mve.h>
+#endif
 
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
@@ -79,6 +84,21 @@ static bool arithmetic_works(void) {
            (uint32_t)a / (uint32_t)b == 21435u;
 }
 
+#ifdef __ARM_FEATURE_MVE
+static bool vectors_work(void) {
+    int8_t bytes[16];
+    for (int i = 0; i < 16; ++i) {
+        bytes[i] = (int8_t)(i - 20 + (int)zeros[0]);
+    }
+    const int8x16_t v = vldrbq_s8(bytes);
+    return vmladavaq_s8(5, v, v) == 2845;
+}
+#else
+static bool vectors_work(void) {
+    return true;
+}
+#endif
+
 static uint32_t __attribute__((noinline)) overflow(uint32_t depth) {
     volatile uint8_t bytes[256];
     for (uint32_t i = 0; i < 256u; ++i) {
@@ -87,20 +107,26 @@ static uint32_t __attribute__((noinline)) overflow(uint32_t depth) {
     return (depth > 1u ? overflow(depth - 1u) : 0u) + bytes[depth];
 }
 
-int main(void) {
-    edgeq_platform_init();
+static void put_banner(void) {
     put("edgeq echo " EDGEQ_BOARD_NAME " ");
     for (uint8_t i = 0; i < count; ++i) {
         edgeq_uart_write(zeros[i] == 0u ? '!' : '?');
     }
     put("\n");
+}
+
+int main(void) {
+    edgeq_platform_init();
+    put_banner();
     for (;;) {
         const int byte = edgeq_uart_read();
-        if (byte == 'T') {
+        if (byte == 'B') {
+            put_banner();
+        } else if (byte == 'T') {
             put_hex(edgeq_ticks());
             put("\n");
         } else if (byte == 'M') {
-            const bool works = memory_functions_work() && arithmetic_works();
+            const bool works = memory_functions_work() && arithmetic_works() && vectors_work();
             put(works ? "right\n" : "wrong\n");
         } else if (byte == 'F') {
             /* A fault that every core reports: code that is not Thumb. */

@@ -30,7 +30,7 @@ def _bank(
 
 
 def _selected(control: int, mask: int) -> Computed:
-    """One bit for the source that a glitchless multiplexer has switched to: section 2.15.3.2."""
+    """One bit for the source that a multiplexer has switched to: section 2.15.3.2."""
     return lambda registers: 1 << (registers[control] & mask)
 
 
@@ -96,7 +96,7 @@ def rp2040(context: Context) -> Chip:
 
 
 def _boot(machine: Machine, flash: int) -> None:
-    """The boot ROM: check the second stage at the start of the flash, copy it to SRAM, run it."""
+    """The boot ROM: check the second stage at the flash's start, copy it to SRAM, run it."""
     second_stage = bytes(machine.uc.mem_read(flash, _BOOT2_NBYTES))
     *_, stored = struct.unpack("<64I", second_stage)
     found = _crc32(second_stage[:-4])
@@ -110,7 +110,7 @@ def _boot(machine: Machine, flash: int) -> None:
 
 
 def _crc32(data: bytes) -> int:
-    """Polynomial 0x04c11db7, most significant bit first, no final inversion: section 2.8.1.3.1."""
+    """Polynomial 0x04c11db7, top bit first, not inverted at the end: section 2.8.1.3.1."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte << 24

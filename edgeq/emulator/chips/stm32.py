@@ -59,7 +59,8 @@ def _chip(context: Context, rcc: Bank, others: tuple[Bank, ...], ports: list[Ban
             if mode != _ALTERNATE or function != settings["alternate_function"]:
                 return (
                     f"the UART is used but pin {pin} of {port.name} has mode {mode}, alternate "
-                    f"function {function}; must be {_ALTERNATE}, {settings['alternate_function']}"
+                    f"function {function}; must be mode {_ALTERNATE}, function "
+                    f"{settings['alternate_function']}"
                 )
         return None
 

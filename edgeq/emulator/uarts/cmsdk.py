@@ -21,7 +21,7 @@ BAUDDIV = 0x10
 
 
 @uart_function
-def read(m: Any, offset: int) -> int:
+def read(m: Any, offset: int) -> Any:
     """A register's value."""
     if offset == DATA:
         return rx_take(m)
@@ -30,7 +30,7 @@ def read(m: Any, offset: int) -> int:
         if m.registers[CTRL >> 2] & 2 and rx_ready(m):
             state |= 2
         return state
-    if offset == CTRL or offset == BAUDDIV:
+    if offset in (CTRL, BAUDDIV):
         return m.registers[offset >> 2]
     if offset == INTSTATUS:
         return 0
@@ -44,7 +44,7 @@ def write(m: Any, offset: int, value: int) -> None:
     if offset == DATA:
         if m.registers[CTRL >> 2] & 1:
             tx_put(m, value)
-    elif offset == CTRL or offset == BAUDDIV:
+    elif offset in (CTRL, BAUDDIV):
         m.registers[offset >> 2] = value
     elif offset != STATE and offset != INTSTATUS:
         not_modelled(m, offset)

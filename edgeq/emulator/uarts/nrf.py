@@ -30,7 +30,7 @@ RX_ON, TX_ON = 0x800 >> 2, 0x804 >> 2
 
 
 @uart_function
-def read(m: Any, offset: int) -> int:
+def read(m: Any, offset: int) -> Any:
     """A register's value."""
     if offset == RXDRDY:
         # The event comes with a byte and stays until it is cleared; cleared with a byte
@@ -45,7 +45,7 @@ def read(m: Any, offset: int) -> int:
     if offset == ERRORSRC:
         return 0
     plain = ENABLE <= offset <= CONFIG or EVENTS_FIRST <= offset <= EVENTS_LAST
-    if (plain or offset == INTENSET or offset == INTENCLR) and offset & 3 == 0:
+    if (plain or offset in (INTENSET, INTENCLR)) and offset & 3 == 0:
         return m.registers[offset >> 2]
     not_modelled(m, offset)
     return 0
@@ -58,9 +58,9 @@ def write(m: Any, offset: int, value: int) -> None:
         if m.registers[TX_ON] != 0 and m.registers[ENABLE >> 2] == ENABLED:
             tx_put(m, value)
             m.registers[TXDRDY >> 2] = 1
-    elif offset == STARTRX or offset == STOPRX:
+    elif offset in (STARTRX, STOPRX):
         m.registers[RX_ON] = 1 if offset == STARTRX else 0
-    elif offset == STARTTX or offset == STOPTX:
+    elif offset in (STARTTX, STOPTX):
         m.registers[TX_ON] = 1 if offset == STARTTX else 0
     elif offset == SUSPEND:
         m.registers[RX_ON] = 0

@@ -30,13 +30,13 @@ ATOMIC = 0x3000  # the RP2040's XOR, SET and CLEAR aliases (RP2040 Datasheet, se
 
 
 @uart_function
-def _enabled(m: Any, direction: int) -> bool:
+def _enabled(m: Any, direction: int) -> Any:
     control = m.registers[CR >> 2] ^ CR_RESET
     return control & CR_UARTEN != 0 and control & direction != 0
 
 
 @uart_function
-def read(m: Any, offset: int) -> int:
+def read(m: Any, offset: int) -> Any:
     """A register's value."""
     offset &= ~ATOMIC
     if offset == FR:
@@ -46,10 +46,10 @@ def read(m: Any, offset: int) -> int:
         return flags
     if offset == DR:
         return rx_take(m)
-    if offset == RSR or offset == RIS or offset == MIS:
+    if offset in (RSR, RIS, MIS):
         return 0
     if ILPR <= offset <= DMACR and offset & 3 == 0:
-        # CR is kept with its reset value exclusive-ored, so that zeroed registers are reset ones
+        # CR is kept exclusive-ored with its reset value, so that zero means reset
         return m.registers[offset >> 2] ^ (CR_RESET if offset == CR else 0)
     not_modelled(m, offset)
     return 0

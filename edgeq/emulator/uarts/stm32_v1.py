@@ -23,7 +23,7 @@ CR1_RE, CR1_TE, CR1_UE = 1 << 2, 1 << 3, 1 << 13
 
 
 @uart_function
-def read(m: Any, offset: int) -> int:
+def read(m: Any, offset: int) -> Any:
     """A register's value."""
     control = m.registers[CR1 >> 2]
     if offset == SR:

@@ -29,7 +29,7 @@ ISR_RXNE, ISR_TC, ISR_TXE, ISR_TEACK, ISR_REACK = 1 << 5, 1 << 6, 1 << 7, 1 << 2
 
 
 @uart_function
-def read(m: Any, offset: int) -> int:
+def read(m: Any, offset: int) -> Any:
     """A register's value."""
     control = m.registers[CR1 >> 2]
     if offset == ISR:
@@ -43,9 +43,9 @@ def read(m: Any, offset: int) -> int:
         return status
     if offset == RDR:
         return rx_take(m)
-    if (offset <= RTOR or offset == TDR or offset == PRESC) and offset & 3 == 0:
+    if (offset <= RTOR or offset in (TDR, PRESC)) and offset & 3 == 0:
         return m.registers[offset >> 2]
-    if offset == RQR or offset == ICR:
+    if offset in (RQR, ICR):
         return 0
     not_modelled(m, offset)
     return 0

@@ -1,4 +1,0 @@
-.syntax unified
-.thumb
-movs r0,#1
- .inst.n 0xde00
