@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_builder import assert_like_onnxruntime, make_model, node, save
+from onnx_builder import assert_like_onnxruntime, make_model, node, normalization, save
 
 RNG = np.random.default_rng(5)
 
@@ -181,15 +181,6 @@ def test_two_activations_of_different_extents_are_added(tmp_path):
         {"x": [1, 3, 4, 5]},
         {"y": None},
     )
-
-
-def normalization(channels: int) -> dict[str, np.ndarray]:
-    return {
-        "s": floats(channels),
-        "o": floats(channels),
-        "m": floats(channels),
-        "v": RNG.uniform(0.5, 2, channels).astype(np.float32),
-    }
 
 
 @pytest.mark.parametrize("group", [1, 3])

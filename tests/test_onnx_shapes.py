@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_builder import assert_like_onnxruntime, make_model, node, save
+from onnx_builder import assert_like_onnxruntime, make_model, node, normalization, save
 
 RNG = np.random.default_rng(5)
 
