@@ -25,7 +25,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@sh tools/install_cross_tools.sh
 	@echo "make: running the tests in $(JOBS) processes"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	@echo "make: ruff format --check, ruff check"

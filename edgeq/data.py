@@ -8,6 +8,7 @@ would do it.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 
@@ -30,10 +31,24 @@ def read_array(path: Path, key: str | None = None) -> Array:
     names = list(archive)
     wanted = key or ("inputs" if "inputs" in names else names[0] if len(names) == 1 else None)
     if wanted is None or wanted not in names:
-        raise DataError(
-            f"{path}: has the arrays {', '.join(names)}; must have '{wanted or key}'"
-        )
+        needed = f"must have '{key}'" if key else "must have one array, or one called 'inputs'"
+        raise DataError(f"{path}: has the arrays {', '.join(names) or 'none'}; {needed}")
     return archive[wanted]
+
+
+def read_input(
+    graph: Graph, path: Path, input_scale: float | None = None, count: int | None = None
+) -> Array:
+    """The first `count` samples of a file (None: all), as the graph's only input wants them.
+
+    Raises:
+        DataError: as `read_array` and `to_input`; names the file.
+    """
+    x = read_array(path)
+    try:
+        return to_input(graph, x, input_scale)[:count]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_labelled(path: Path) -> tuple[Array, Array]:
@@ -63,7 +78,11 @@ def _load(path: Path) -> Array | dict[str, Array]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is no .npy or .npz file, or damaged: {error}") from error
+        # numpy takes what it does not know for a pickle, and advises to trust it
+        why = "" if "pickle" in str(error) else f": {error}"
+        raise DataError(
+            f"{path}: is no .npy or .npz file of numbers, or damaged{why}"
+        ) from error
 
 
 def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
@@ -77,6 +96,8 @@ def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
     if len(tensors) != 1:
         raise DataError(f"{graph.name}: has {len(tensors)} inputs, this command takes one")
     tensor = tensors[0]
+    if input_scale is not None and not (math.isfinite(input_scale) and input_scale > 0):
+        raise DataError(f"--input-scale is {input_scale}, must be a finite number > 0")
     x = _shaped(x, tensor)
     if x.dtype == tensor.dtype and x.dtype != np.float32 and input_scale is None:
         return x

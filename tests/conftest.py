@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from firmware_matrix import Images
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("EDGEQ_SHARED", ROOT.parent / "shared"))
@@ -46,3 +47,9 @@ def model_path():
 def data_path():
     """name -> path of a real data set; skips the test when the file is not there."""
     return lambda name: _shared(SHARED / "data" / f"{name}.npz")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory, model_path, data_path) -> Images:
+    """Firmware of networks for targets by compilers, each image built once a process."""
+    return Images(tmp_path_factory.mktemp("images"), model_path, data_path)
