@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeq.board import Board
+from edgeq.board import Board, load_board
 from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
@@ -75,14 +75,14 @@ class GeneratedFirmware:
 
 def generate(
     graph: Graph,
-    board: Board,
+    board: Board | str,
     folder: str | Path,
     *,
     samples: Array | Sequence[Array] | None = None,
     self_test: int = 2,
     stack_nbytes: int = STACK_NBYTES,
 ) -> GeneratedFirmware:
-    """Write the firmware of a quantized graph for a board into `folder`.
+    """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
 
     `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for
     each input of the graph, samples on the first axis. `self_test` is the number of vectors
@@ -94,6 +94,7 @@ def generate(
         DataError: samples of a wrong shape or type, or the folder cannot be written.
     """
     folder = Path(folder)
+    board = load_board(board) if isinstance(board, str) else board
     plan = plan_memory(graph)
     model = model_code(graph, plan)
     _check_names(graph, board)
