@@ -88,7 +88,7 @@ def boards_picture(rows: Sequence[BoardRow]) -> Group:
 
 
 def _short_fit(fits: str) -> str:
-    """The answer "yes", or the memories that are too small; `edgeq generate` says by how much."""
+    """The answer "yes", or which memories are too small; `edgeq generate` says by how much."""
     if fits == "yes":
         return fits
     return "no: " + " and ".join(m for m in ("ram", "flash") if f"bytes of {m} needed" in fits)
