@@ -1,7 +1,7 @@
 """The only place that calls numba.njit: compiled kernels, cached on disk.
 
 Numba's own disk cache does not notice an edit in a file that a kernel merely calls into, so the
-cache folder is named by a digest of every source file of the package: an edit, a new folder.
+cache folder is named by a digest of the sources that kernels are in: an edit, a new folder.
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numba.extending
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 numba_config: Any = numba.core.config
+# For callbacks from C: types of arguments, arrays behind pointers, code of one's own.
+types: Any = numba.types
+from_dtype: Any = numba.from_dtype
+carray: Any = numba.carray
+intrinsic: Any = numba.extending.intrinsic
+
+# Where kernels are, and whatever they call.
+_KERNEL_SOURCES = ("jit.py", "arith_jit.py", "ops/*.py", "emulator/native.py")
 
 # Called with (kernels ready, kernels in all, name of the kernel that is next or "").
 Progress = Callable[[int, int, str], None]
@@ -33,7 +42,7 @@ def cache_folder() -> Path:
         base = str(Path(home) / "edgeq")
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     package = Path(__file__).parent
-    for source in sorted(package.rglob("*.py")):
+    for source in sorted(p for name in _KERNEL_SOURCES for p in package.glob(name)):
         digest.update(source.relative_to(package).as_posix().encode())
         digest.update(source.read_bytes())
     return Path(base) / "kernels" / digest.hexdigest()[:16]
@@ -41,16 +50,29 @@ def cache_folder() -> Path:
 
 def kernel(function: F) -> F:
     """Compile `function` by Numba at its first call; releases the GIL; cached on disk."""
+    return cast(F, _with_cache(numba.njit, function, nogil=True, error_model="numpy"))
+
+
+def callback(*arguments: Any, result: Any = numba.types.void) -> Callable[[F], Any]:
+    """Compile a function that C calls, with these argument types; cached on disk."""
+    signature = result(*arguments)
+
+    def compile_it(function: F, **options: Any) -> Any:
+        return numba.cfunc(signature, **options)(function)
+
+    return lambda function: _with_cache(compile_it, function)
+
+
+def _with_cache(compile_it: Callable[..., Any], function: F, **options: Any) -> Any:
     previous = numba_config.CACHE_DIR
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         numba_config.CACHE_DIR = str(cache_folder())
-        compiled = numba.njit(function, nogil=True, cache=True, error_model="numpy")
+        return compile_it(function, cache=True, **options)
     except (OSError, RuntimeError):  # no writable folder: compile anew in each process
-        compiled = numba.njit(function, nogil=True, error_model="numpy")
+        return compile_it(function, **options)
     finally:
         numba_config.CACHE_DIR = previous
-    return cast(F, compiled)
 
 
 def run_each(calls: Sequence[Callable[[], None]]) -> None:

@@ -1,4 +1,4 @@
-"""Firmware for Cortex-M from a quantized graph: `generate` writes a folder, `build` links it."""
+"""Firmware for Cortex-M from a quantized graph: `generate` writes it, `build` links it."""
 
 from firmware_gen.firmware import GeneratedFirmware, build, check_fit, generate
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeq.board import Board
+from edgeq.board import Board, load_board
 from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
@@ -40,9 +40,9 @@ INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
 _SERIAL_HEADERS = ("edgeq_app.h", "edgeq_framing.h", "edgeq_serial.h")
 
-# Least static memory and code of the program and the runtime, with slack to the linked images of
-# all cores and both compilers: who needs more than this and the model cannot fit. The linker has
-# the last word.
+# Static memory and code of the program and the runtime at least, with slack to the linked
+# images of all cores and both compilers: a model that does not fit beside these cannot fit.
+# The linker has the last word.
 PROGRAM_RAM_NBYTES = 320
 PROGRAM_FLASH_NBYTES = 3072
 # A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
@@ -75,18 +75,18 @@ class GeneratedFirmware:
 
 def generate(
     graph: Graph,
-    board: Board,
+    board: Board | str,
     folder: str | Path,
     *,
     samples: Array | Sequence[Array] | None = None,
     self_test: int = 2,
     stack_nbytes: int = STACK_NBYTES,
 ) -> GeneratedFirmware:
-    """Write the firmware of a quantized graph for a board into `folder`.
+    """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
 
-    `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for each
-    input of the graph, samples on the first axis. `self_test` is the number of vectors with
-    which example_main.c checks itself (the first samples, or else random); 0 leaves it out.
+    `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for
+    each input of the graph, samples on the first axis. `self_test` is the number of vectors
+    with which example_main.c checks itself (the first samples, else random); 0 leaves it out.
 
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.
@@ -94,6 +94,7 @@ def generate(
         DataError: samples of a wrong shape or type, or the folder cannot be written.
     """
     folder = Path(folder)
+    board = load_board(board) if isinstance(board, str) else board
     plan = plan_memory(graph)
     model = model_code(graph, plan)
     _check_names(graph, board)
@@ -165,7 +166,7 @@ def check_fit(
     """Refuse a model that cannot fit, before anything is built.
 
     Raises:
-        BoardError: the arena, the stack and the program's least static memory exceed the ram, or
+        BoardError: the arena, the stack and the program's least memory exceed the ram, or
             constants and the least code exceed the flash; with all the bytes.
     """
     stack = stack_nbytes + GUARD_NBYTES

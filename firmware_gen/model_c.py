@@ -1,7 +1,7 @@
 """A graph and its memory plan as C: model.c, model.h, and which kernel headers they use.
 
 Each node is a function of its own, `static void <layer>(void)`, with its constants before it;
-edgeq_model_run is the sequence of calls. All activations are at the plan's offsets in one arena.
+edgeq_model_run is the sequence of calls. Activations are at the plan's offsets in one arena.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from firmware_gen.model_h import location, model_header, tensor_text
 from firmware_gen.names import layer_names
 
 _NOTE = """\
-The model "{name}": constants, one function a layer, and the calls in order. Fixed-point integers \
-only; nothing is allocated at run time. The functions for other code are declared in model.h."""
+The model "{name}": constants, one function a layer, and the calls in order. Fixed-point \
+integers only; nothing is allocated at run time. The functions for other code are declared in \
+model.h."""
 
 _ARENA = """\
 /* Every activation and all scratch memory. */

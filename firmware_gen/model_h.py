@@ -14,8 +14,8 @@ _BODY = """\
 #include <stdint.h>
 
 {macros}
-/* Where to write input `index`, {alignment} bytes aligned; NULL if there is none. A run may overwrite
- * its inputs: write all of them before each. */
+/* Where to write input `index`, {alignment} bytes aligned; NULL if there is none. A run may
+ * overwrite its inputs: write all of them before each. */
 void *edgeq_model_input(size_t index);
 
 /* Runs the model on what is in the inputs. */
@@ -76,8 +76,8 @@ def _note(graph: Graph, plan: MemoryPlan) -> str:
     lines = [
         f'The model "{graph.name}": write the inputs, call edgeq_model_run, read the outputs. '
         "Not reentrant: there is one arena, of "
-        f"{plan.arena_nbytes} bytes, static in model.c. Images are (1, height, width, channels), "
-        "channels together."
+        f"{plan.arena_nbytes} bytes, static in model.c. Images are (1, height, width, "
+        "channels), channels together."
     ]
     for kind, tensors in (("Input", graph.input_tensors()), ("Output", graph.output_tensors())):
         for index, tensor in enumerate(tensors):

@@ -1,8 +1,8 @@
 """Names of layers as C identifiers: from the part of a node's name that tells most.
 
-Converters join the names of all that was fused, each a path of scopes:
-"model/activation/Relu;model/batch_normalization/FusedBatchNormV3;model/conv2d_1/Conv2D". The scope
-that says what the operator is ("conv2d_1") is what a reader of the network knows.
+Converters join the names of all that was fused, each a path of scopes, as in
+"model/activation/Relu;model/batch_normalization/FusedBatchNormV3;model/conv2d_1/Conv2D".
+The scope that says what the operator is ("conv2d_1") is what a reader of the network knows.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ SELF_TEST_HEADER = c_text.header(
 /* How many inputs are stored. */
 uint32_t edgeq_self_test_count(void);
 
-/* Runs the model on input `index`; how many bytes of its outputs differ from what they must be. */
+/* Runs the model on input `index`; how many bytes of its outputs are not what they must be. */
 uint32_t edgeq_self_test_run(uint32_t index);
 """,
     "Inputs of the model in flash, and the outputs that the interpreter gives for them.",
@@ -108,7 +108,7 @@ def sources_of_samples(graph: Graph, samples: tuple[Array, ...]) -> tuple[str, s
         + "\nconst uint8_t edgeq_samples[EDGEQ_SAMPLES_COUNT][EDGEQ_MODEL_INPUT_NBYTES] = "
         + f"{_table(rows)};\n"
     )
-    note = f'Inputs of the model "{graph.name}" in flash, the tensors of each one behind the other.'
+    note = f'Inputs of the model "{graph.name}" in flash: the tensors of each, in order.'
     return source, c_text.header("samples.h", header, note)
 
 

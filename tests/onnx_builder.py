@@ -107,3 +107,19 @@ def assert_like_onnxruntime(path: Path, *, seeds: int = 3) -> Graph:
                 tolerance = 1e-4 * max(float(np.abs(wanted).max()), 1e-3)
                 np.testing.assert_allclose(output, wanted, rtol=0, atol=tolerance)
     return graph
+
+
+_RNG = np.random.default_rng(9)
+
+
+def _floats(*shape: int) -> np.ndarray:
+    return _RNG.normal(size=shape).astype(np.float32)
+
+
+def normalization(channels: int) -> dict[str, np.ndarray]:
+    return {
+        "s": _floats(channels),
+        "o": _floats(channels),
+        "m": _floats(channels),
+        "v": _RNG.uniform(0.5, 2, channels).astype(np.float32),
+    }

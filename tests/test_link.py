@@ -1,11 +1,6 @@
 import itertools
-import os
-import pty
 import random
-import select
 import threading
-import tty
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +18,7 @@ from stream_device import (
 
 from edgeq.errors import DataError, LinkError
 from edgeq.stream import Link, Result, open_link
-from edgeq.stream.framing import Frame, FrameDecoder, encode_frame
+from edgeq.stream.framing import Frame, encode_frame
 from edgeq.stream.protocol import Hello
 
 
@@ -42,47 +37,6 @@ def device(folder: Path, port: Path) -> Iterator[Device]:
     device = Device(build_device(folder), port)
     yield device
     device.close()
-
-
-class SilentPort:
-    """A port whose other end the test holds."""
-
-    def __init__(self, port: Path) -> None:
-        self.other_end, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        port.symlink_to(os.ttyname(self._slave))
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def say(self, *answers: bytes) -> None:
-        """Answer what comes with these bytes, in turn."""
-        answer_in_turn = itertools.cycle(answers)
-        os.set_blocking(self.other_end, False)
-
-        def answer() -> None:
-            while not self._ended.wait(0.01):
-                try:
-                    os.read(self.other_end, 4096)
-                    os.write(self.other_end, next(answer_in_turn))
-                except BlockingIOError:
-                    continue
-
-        self._thread = threading.Thread(target=answer, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-        os.close(self.other_end)
-        os.close(self._slave)
-
-
-@pytest.fixture
-def silent(port: Path) -> Iterator[SilentPort]:
-    silent = SilentPort(port)
-    yield silent
-    silent.close()
 
 
 def quick_link(port: Path, timeout_s: float = 5.0, reconnect_s: float = 10.0) -> Link:
@@ -279,54 +233,6 @@ def test_another_digest_than_expected_names_both_models(device: Device, port: Pa
         assert text in str(error.value)
 
 
-def test_an_absent_port_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        LinkError, match=r"nowhere: no such port; (no serial )?ports (are )?here"
-    ):
-        open_link(str(tmp_path / "nowhere"))
-
-
-def test_a_busy_port_is_an_error(device: Device, port: Path) -> None:
-    with open_link(str(port)), pytest.raises(LinkError, match="port: the port is busy"):
-        open_link(str(port))
-
-
-def test_a_file_is_not_a_port(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("text")
-    with pytest.raises(LinkError, match="file: is not a serial port"):
-        open_link(str(tmp_path / "file"))
-
-
-def test_an_address_where_nothing_listens_is_an_error() -> None:
-    with pytest.raises(LinkError, match="nothing answers at this address"):
-        open_link("socket://127.0.0.1:1")
-
-
-def test_silence_is_an_error_that_names_port_and_request(
-    silent: SilentPort, port: Path
-) -> None:
-    with pytest.raises(LinkError, match=r"port: no answer to HELLO within 0.2 s; nothing was"):
-        quick_link(port, timeout_s=0.2)
-
-
-def test_garbage_is_an_error_that_names_the_baud_rate(silent: SilentPort, port: Path) -> None:
-    silent.say(b"login: \0\r\n")
-    with pytest.raises(LinkError, match=r"none of them a frame.* at 115200 baud"):
-        quick_link(port, timeout_s=0.3)
-
-
-def test_another_protocol_version_is_an_error(silent: SilentPort, port: Path) -> None:
-    silent.say(encode_frame(Frame(0x85, 0, b"\2no", version=2)))
-    with pytest.raises(LinkError, match=r"port: the device talks protocol version 2"):
-        quick_link(port)
-
-
-def test_an_identity_that_is_malformed_is_no_answer(silent: SilentPort, port: Path) -> None:
-    silent.say(*(encode_frame(Frame(0x81, number, bytes(20))) for number in range(100)))
-    with pytest.raises(LinkError, match=r"no answer to HELLO.*'message'"):
-        quick_link(port, timeout_s=0.2)
-
-
 def test_a_device_in_the_middle_of_garbage_answers(device: Device, port: Path) -> None:
     with port.open("wb", buffering=0) as line:
         line.write(encode_frame(Frame(Hello.TYPE, 0, b""))[:7] + b"garbage" * 300)
@@ -424,102 +330,3 @@ def test_a_run_longer_than_the_retry_time_is_waited_for(folder: Path, port: Path
         with pytest.raises(LinkError, match=r"port: no RESULT of sample 5 within 0.15 s"):
             list(link.stream(2, first=5))
     device.close()
-
-
-class RawLine:
-    """Frames to and from a device, with nothing between."""
-
-    def __init__(self, port: Path) -> None:
-        self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
-        self._decoder = FrameDecoder()
-        self._frames: list[Frame] = []
-
-    def ask(self, kind: int, payload: bytes = b"", version: int = 1) -> tuple[int, bytes]:
-        self.send(kind, payload, version)
-        return self.take()
-
-    def send(self, kind: int, payload: bytes, version: int = 1) -> None:
-        os.write(self._fd, encode_frame(Frame(kind, 0, payload, version)))
-
-    def take(self) -> tuple[int, bytes]:
-        while True:
-            while not self._frames:
-                assert select.select([self._fd], [], [], 10.0)[0], "the device is silent"
-                self._frames = self._decoder.feed(os.read(self._fd, 4096))
-            frame = self._frames.pop(0)
-            if frame.type != 0x84:
-                return frame.type, frame.payload
-
-    def run(self, run_id: int, crc32: int) -> tuple[bytes, bytes]:
-        """The ticks and the whole output, or "error" and the error's code."""
-        request = run_id.to_bytes(4, "little") + crc32.to_bytes(4, "little")
-        kind, payload = self.ask(0x03, request)
-        if kind == 0x85:
-            return b"error", payload[:1]
-        _, rest = self.take()  # the second output
-        assert payload[:16] == rest[:16]
-        return payload[4:12], payload[20:] + rest[20:]
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-@pytest.fixture
-def raw(device: Device, port: Path) -> Iterator[RawLine]:
-    raw = RawLine(port)
-    yield raw
-    raw.close()
-
-
-@pytest.mark.parametrize(
-    ("kind", "payload", "code"),
-    [
-        (0x06, b"", 3),
-        (0x00, b"x", 3),
-        (0x01, b"x", 4),
-        (0x05, bytes(4), 4),
-        (0x02, bytes(4), 4),
-        (0x02, b"", 4),
-        (0x02, (31).to_bytes(4, "little") + b"xx", 5),
-        (0x02, (33).to_bytes(4, "little") + b"x", 5),
-        (0x02, b"\xff\xff\xff\xff" + b"xx", 5),
-        (0x02, b"\xfe\xff\xff\xff" + b"xxx", 5),
-        (0x03, bytes(7), 4),
-        (0x03, bytes(9), 4),
-        (0x03, bytes(8), 6),
-        (0x04, bytes(7), 4),
-    ],
-)
-def test_the_device_refuses_malformed_requests(
-    raw: RawLine, kind: int, payload: bytes, code: int
-) -> None:
-    answer, text = raw.ask(kind, payload)
-    assert (answer, text[0]) == (0x85, code)
-    assert raw.ask(0x01)[0] == 0x81
-
-
-def test_the_device_tells_a_host_of_another_version(raw: RawLine) -> None:
-    answer, text = raw.ask(0x01, version=2)
-    assert (answer, text[0]) == (0x85, 2)
-
-
-def test_the_device_does_not_answer_its_own_frames(raw: RawLine) -> None:
-    for kind in (0x81, 0x85, 0xFF):
-        raw.send(kind, b"\1text")
-    assert raw.ask(0x05) == (0x82, b"\5\0\0\0\0")
-
-
-def test_a_run_asked_for_again_is_answered_from_the_same_execution(raw: RawLine) -> None:
-    inputs = bytes(range(32))
-    crc32, refused = zlib.crc32(inputs), (b"error", b"\6")
-    raw.ask(0x02, bytes(4) + inputs)
-    first = raw.run(77, crc32)
-    assert first[1] == expected_output(inputs)
-    assert raw.run(77, crc32) == first
-    assert raw.run(78, crc32) == refused, "the run has overwritten its inputs"
-    assert raw.run(77, crc32 ^ 1) == refused
-    assert raw.run(77, crc32) == first, "a refused run leaves the result as it was"
-    raw.ask(0x02, bytes(4) + inputs[:1])
-    assert raw.run(77, crc32) == refused, "the outputs are no longer whole"
-    raw.ask(0x02, bytes(4) + inputs)
-    assert raw.run(77, crc32)[1] == first[1]

@@ -12,19 +12,13 @@ would execute and count the rest of it twice.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import llvmlite.binding
 import numpy as np
 
-# The only import of Numba in this package: what jit.py does not offer, callbacks from C.
-from numba import carray, cfunc, from_dtype, types
-from numba.core import config as numba_config
-from numba.extending import intrinsic
-
-from edgeq.jit import cache_folder, kernel
+from edgeq.jit import callback, carray, from_dtype, intrinsic, kernel, types
 
 RING_NBYTES = 1 << 16
 MAX_REGIONS = 8
@@ -70,27 +64,6 @@ _MACHINE_POINTER = types.CPointer(from_dtype(MACHINE))
 RULES_NONE = 0  # ARMv7E-M and ARMv8-M with DSP extension
 RULES_V6M = 1  # no CBZ, CBNZ, IT (DDI0419E, section A5.2)
 RULES_V7M = 2  # no DSP extension (DDI0403E, section A5.3)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _callback(*arguments: Any, result: Any = types.void) -> Callable[[F], Any]:
-    """Compile a callback from C with these argument types; cached as jit.kernel does it."""
-
-    def compile_callback(function: F) -> Any:
-        previous = numba_config.CACHE_DIR
-        signature = result(*arguments)
-        try:
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            numba_config.CACHE_DIR = str(cache_folder())
-            return cfunc(signature, cache=True)(function)
-        except (OSError, RuntimeError):  # no writable folder: compile anew in each process
-            return cfunc(signature)(function)
-        finally:
-            numba_config.CACHE_DIR = previous
-
-    return compile_callback
 
 
 def _load_symbol() -> None:
@@ -160,7 +133,7 @@ def _decode(m: Any, address: Any, index: Any, nbytes: Any) -> Any:
     return count
 
 
-@_callback(types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER)
+@callback(types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER)
 def on_block(uc: Any, address: Any, nbytes: Any, machine: Any) -> None:
     """UC_HOOK_BLOCK: count a block before it runs, or stop at it."""
     m = carray(machine, 1)[0]
@@ -254,7 +227,7 @@ def uart_reader(read: Any) -> Any:
         return np.uint64(value)
 
     types_in = (types.voidptr, types.uint64, types.uint32, _MACHINE_POINTER)
-    return _callback(*types_in, result=types.uint64)(on_read)
+    return callback(*types_in, result=types.uint64)(on_read)
 
 
 @cache
@@ -268,4 +241,4 @@ def uart_writer(write: Any) -> Any:
             _uc_emu_stop(uc)
 
     types_in = (types.voidptr, types.uint64, types.uint32, types.uint64, _MACHINE_POINTER)
-    return _callback(*types_in)(on_write)
+    return callback(*types_in)(on_write)

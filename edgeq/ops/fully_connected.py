@@ -18,7 +18,7 @@ from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
 from edgeq.ops.op import FloatOp, IntegerOp, quant_of
 from edgeq.ops.product import check_product, per_channel, verify_weights
-from edgeq.ops.product_jit import dot_rows, folded_bias, requantize_row
+from edgeq.ops.product_jit import dot_row, folded_bias, requantize_row
 from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
 
 
@@ -124,10 +124,9 @@ class QuantizedFullyConnected(IntegerOp):
         """The rows as they are; the zero point is folded into the bias."""
         x, weights, bias = inputs
         channels, depth = weights.shape
-        rows = x.reshape(-1, depth)
         return partial(
             fully_connected_kernel,
-            rows,
+            x.reshape(-1, depth),
             np.ascontiguousarray(weights),
             folded_bias(bias, weights, self.input_zero_point),
             self.output_zero_point,
@@ -135,7 +134,7 @@ class QuantizedFullyConnected(IntegerOp):
             self.activation_max,
             per_channel(self.multiplier, channels),
             per_channel(self.shift, channels),
-            np.empty((rows.shape[0], channels), np.int32),
+            np.empty(channels, np.int32),
             outputs[0].reshape(-1, channels),
         )
 
@@ -150,14 +149,14 @@ def fully_connected_kernel(
     activation_max: int,
     multiplier: Array,  # (O,) int32
     shift: Array,  # (O,) int32
-    acc: Array,  # (R, O) int32, private
+    acc: Array,  # (O,) int32, private
     out: Array,  # (R, O) int8
 ) -> None:
     """QuantizedFullyConnected on the rows of x."""
-    dot_rows(x, weights, bias, acc)
     for r in range(x.shape[0]):
+        dot_row(x[r], weights, bias, acc)
         requantize_row(
-            acc[r],
+            acc,
             multiplier,
             shift,
             output_zero_point,

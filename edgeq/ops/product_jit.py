@@ -72,6 +72,28 @@ def dot_rows(
 
 
 @kernel
+def dot_row(
+    row: Array,  # (K,) int8
+    weights: Array,  # (O, K) int8
+    bias: Array,  # (O,) int32
+    acc: Array,  # (O,) int32, written
+) -> None:
+    """acc[o] = bias[o] + sum(row * weights[o]): dot_rows on one row."""
+    last = weights.shape[0] - 1
+    for o0 in range(0, last + 1, 4):
+        o1, o2, o3 = min(o0 + 1, last), min(o0 + 2, last), min(o0 + 3, last)
+        w0, w1, w2, w3 = weights[o0], weights[o1], weights[o2], weights[o3]
+        a0, a1, a2, a3 = bias[o0], bias[o1], bias[o2], bias[o3]
+        for k in range(row.shape[0]):
+            q = np.int32(row[k])
+            a0 = np.int32(a0 + q * np.int32(w0[k]))
+            a1 = np.int32(a1 + q * np.int32(w1[k]))
+            a2 = np.int32(a2 + q * np.int32(w2[k]))
+            a3 = np.int32(a3 + q * np.int32(w3[k]))
+        acc[o0], acc[o1], acc[o2], acc[o3] = a0, a1, a2, a3
+
+
+@kernel
 def requantize_row(
     acc: Array,  # (N,) int32
     multiplier: Array,  # (N,) or longer, int32

@@ -13,8 +13,8 @@ from firmware_gen.kernels.kernel import (
     Kernel,
     Layer,
     LayerCode,
-    no_scratch,
     all_parameters,
+    no_scratch,
 )
 
 

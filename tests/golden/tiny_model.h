@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #define EDGEQ_MODEL_NAME "tiny"
-#define EDGEQ_MODEL_DIGEST {0xb3, 0x27, 0xc0, 0x53, 0xac, 0x11, 0x73, 0x83, \
-                            0xf6, 0x2f, 0x86, 0x46, 0x3b, 0xcb, 0xa5, 0xd9}
+#define EDGEQ_MODEL_DIGEST {0x34, 0x32, 0x60, 0x69, 0x7b, 0xfb, 0xd8, 0xde, \
+                            0x98, 0x20, 0x74, 0x53, 0xed, 0x69, 0xc3, 0x74}
 #define EDGEQ_MODEL_ARENA_NBYTES 21u
 #define EDGEQ_MODEL_INPUT_COUNT 1u
 #define EDGEQ_MODEL_INPUT_NBYTES 9u
@@ -26,8 +26,8 @@
 #define EDGEQ_MODEL_OUTPUT_0_NBYTES 3u
 #define EDGEQ_MODEL_OUTPUT_0_LENGTH 3u
 
-/* Where to write input `index`, 4 bytes aligned; NULL if there is none. A run may overwrite
- * its inputs: write all of them before each. */
+/* Where to write input `index`, 4 bytes aligned; NULL if there is none. A run may
+ * overwrite its inputs: write all of them before each. */
 void *edgeq_model_input(size_t index);
 
 /* Runs the model on what is in the inputs. */
