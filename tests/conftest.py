@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from firmware_matrix import Images
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from cli import CommandLine
+
+# A first call compiles, and machines are loaded: no example fails for the time it took.
+settings.register_profile("edgeq", deadline=None)
+settings.load_profile("edgeq")
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("EDGEQ_SHARED", ROOT.parent / "shared"))

@@ -177,13 +177,16 @@ def emulated(
     np.save("ten.npy", load_digits()[2][:10])
     arguments = ("build", DIGITS, *BOARD, "-o", "out", "--samples", "ten.npy", "--json")
     elf = record(edgeq_command(*arguments))["build"]["elf"]
-    extra = ["--tcp"] if request.param == "tcp" else []
+    extra = ["--tcp", "--json"] if request.param == "tcp" else []
     with process("emulate", elf, *BOARD, *extra) as running:
         assert running.stdout is not None
-        lines = [running.stdout.readline() for _ in range(3)]
-        port = lines[1].strip()
+        if request.param == "tcp":
+            port = json.loads(running.stdout.readline())["port"]
+        else:
+            lines = [running.stdout.readline() for _ in range(3)]
+            port = lines[1].strip()
+            assert port in lines[2]
         assert re.fullmatch(r"/dev/pts/\d+|/dev/ttys\d+|socket://127\.0\.0\.1:\d+", port)
-        assert port in lines[2]
         yield port, running
 
 
