@@ -28,6 +28,7 @@ from edgeq.ops.op import (
     one_input,
     require_same_quant,
 )
+from edgeq.ops.overlap import window_overlap
 from edgeq.ops.window import Window
 
 
@@ -89,6 +90,10 @@ class QuantizedAveragePool2D(IntegerOp):
     def scratch_nbytes(self, *shapes: Shape) -> int:
         """One int32 sum per channel: taps outside, channels inside."""
         return 4 * shapes[0][3]
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """By output rows."""
+        return window_overlap(self.window, shapes[0], self.infer_shapes(*shapes)[0])
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Pixel by pixel."""

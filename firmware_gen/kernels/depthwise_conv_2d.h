@@ -43,10 +43,10 @@ static inline void edgeq_depthwise_conv_2d_tap(const int8_t *restrict pixel,
 
 /* (H, W, C) -> (out_h, out_w, C * m); acc is scratch of C * m. */
 static inline void edgeq_depthwise_conv_2d(const struct edgeq_depthwise_conv_2d *op,
-                                           const int8_t *restrict x,
+                                           const int8_t *x,
                                            const int8_t *restrict filter,
                                            const int32_t *restrict bias, int32_t *restrict acc,
-                                           int8_t *restrict out) {
+                                           int8_t *out) {
     const struct edgeq_window *const window = &op->window;
     const int32_t channels = op->input.channels;
     const int32_t out_channels = op->output.channels;
