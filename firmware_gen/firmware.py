@@ -20,6 +20,7 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
+from edgeq.passes.arrange import arrange
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
@@ -64,10 +65,10 @@ class GeneratedFirmware:
 
     folder: Path
     board: Board
-    graph: Graph
+    graph: Graph  # arranged: its nodes are the layers of model.c
     plan: MemoryPlan
     model: ModelCode
-    digest: bytes  # of the graph; the firmware's IDENTITY has it
+    digest: bytes  # of the graph as it was given; the firmware's IDENTITY has it
     sources: tuple[str, ...]  # C files of the program besides the runtime's, in the folder
     example_sources: tuple[str, ...]  # those of the example, empty without a self-test
     include_dirs: tuple[str, ...] = INCLUDE_DIRS
@@ -95,8 +96,10 @@ def generate(
     """
     folder = Path(folder)
     board = load_board(board) if isinstance(board, str) else board
-    plan = plan_memory(graph)
-    model = model_code(graph, plan)
+    digest = graph_digest(graph)
+    arranged = arrange(graph)
+    plan = plan_memory(arranged)
+    model = model_code(arranged, plan, digest)
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
@@ -104,9 +107,7 @@ def generate(
     with writing(folder):
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
         write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
-    return GeneratedFirmware(
-        folder, board, graph, plan, model, graph_digest(graph), sources, example
-    )
+    return GeneratedFirmware(folder, board, arranged, plan, model, digest, sources, example)
 
 
 def _write_program(

@@ -37,6 +37,7 @@ from edgeq.errors import BoardError, DataError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
+from edgeq.passes.arrange import arrange
 from edgeq.report import firmware as picture
 from edgeq.stream import Link, OutputFormat, Recorder, Result, open_link
 from edgeq.stream.recorder import decode_outputs
@@ -86,7 +87,7 @@ def _fits(graph: Graph, board: Board) -> str:
 
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
-        check_fit(board, graph, plan_memory(graph), constants, STACK_NBYTES)
+        check_fit(board, graph, plan_memory(arrange(graph)), constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
     return "yes"

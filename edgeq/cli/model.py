@@ -25,6 +25,7 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
+from edgeq.passes.arrange import arrange
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
@@ -32,6 +33,8 @@ from edgeq.report import model as picture
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's layers, inputs, outputs, MACs, weights and memory plan."""
     graph = read_model(model)
+    if graph.is_quantized:
+        graph = arrange(graph)
     plan = plan_memory(graph) if graph.is_quantized else None
     rows = picture.layer_rows(graph, plan)
     record = {
@@ -46,6 +49,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         "lower_bound_nbytes": plan.lower_bound_nbytes if plan else None,
         "peak_step": plan.peak_step if plan else None,
         "placements": dict(plan.placements) if plan else None,
+        "overlaps": picture.overlap_rows(plan, len(rows)) if plan else None,
     }
     show(
         json,
@@ -73,7 +77,7 @@ def quantize_command(
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
-    plan = plan_memory(quantized)
+    plan = plan_memory(arrange(quantized))
     source = quantized.input_tensors()[0]
     record = {
         "output": output,

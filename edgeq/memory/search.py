@@ -180,9 +180,7 @@ def exact_size(layout: Layout, enough: int = 0) -> int:
             best = min(best, size)
             return
         choices = [b for b in range(count) if left >> b & 1]
-        if best <= enough or any(
-            max(floor[b], 0) + pairs.nbytes[b] >= best for b in choices
-        ):
+        if best <= enough or any(max(floor[b], 0) + pairs.nbytes[b] >= best for b in choices):
             return
         for block in sorted(choices, key=lambda b: floor[b]):
             at = floor[block]

@@ -104,8 +104,8 @@ class IntegerOp(ABC):
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
         """The least in_offset - out_offset at which the output may lie over a dying input.
 
-        For the input at `position`; at that distance or more, up to being disjoint, the kernels
-        overwrite no byte that they still read. 0: it may start at the same byte. None: they must
+        For the input at `position`; at that distance or more the kernels overwrite no byte
+        that they still read. 0: both may start at the same byte. None: they must
         be disjoint, as must be any input that lives on.
         """
         return None

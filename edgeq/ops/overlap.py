@@ -1,7 +1,7 @@
 """How far below its input an output must start to overlap it: the order contract in numbers.
 
-A kernel computes its output rows in ascending order and, from the first write of a row on, reads
-nothing of its inputs that only earlier rows need. Within one row the order is its own. So
+A kernel computes its output rows in ascending order and, once it has begun a row, reads nothing
+of its inputs that only earlier rows need. Within one row the order is its own. So
 
     out_offset + end_of_row(y) <= in_offset + first byte that rows >= y need
 

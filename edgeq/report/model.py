@@ -97,6 +97,23 @@ def live_nbytes(plan: MemoryPlan, step: int) -> int:
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class OverlapRow:
+    """Two buffers that share bytes while one layer reads the one and writes the other."""
+
+    step: int
+    first: str  # the one that starts lower, or at the same byte
+    second: str
+    nbytes: int
+
+
+def overlap_rows(plan: MemoryPlan, steps: int) -> list[OverlapRow]:
+    """What shares bytes at each step."""
+    return [
+        OverlapRow(step, *shared) for step in range(steps) for shared in plan.overlaps_at(step)
+    ]
+
+
 def _macs(graph: Graph, node: Node) -> int:
     shapes = [graph.tensors[name].shape for name in node.inputs]
     if isinstance(node.op, IntegerOp):
@@ -179,6 +196,21 @@ def model_summary(graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None) -
         place = plan.placements[name]
         lines.append(
             Text(f"           {place.offset:>8,} .. {place.offset + place.nbytes:>8,}  {name}")
+        )
+    shared = [row for row in overlap_rows(plan, len(rows)) if row.step == plan.peak_step]
+    lines += [
+        Text(
+            f"           of which {row.nbytes:,} bytes are shared by {row.first} and {row.second}"
+        )
+        for row in shared
+    ]
+    moves = [node for node in graph.nodes if node.op.name == "move"]
+    if moves:
+        copied = sum(graph.tensors[node.name].nbytes for node in moves)
+        lines.append(
+            Text(
+                f"moves    {len(moves)} copies of {copied:,} bytes in all keep the arena small"
+            )
         )
     return Group(*lines)
 
