@@ -52,20 +52,17 @@ class MemoryPlan:
         return found
 
 
-def plan_memory(
-    graph: Graph, scratch: ScratchOf | None = None, *, enough_nbytes: int = 0
-) -> MemoryPlan:
+def plan_memory(graph: Graph, scratch: ScratchOf | None = None) -> MemoryPlan:
     """Place every activation and scratch buffer of an integer graph, its nodes in this order.
 
-    `scratch` gives the bytes of scratch of a node; without it, what the operators say. The
-    search ends early once the arena has `enough_nbytes`.
+    `scratch` gives the bytes of scratch of a node; without it, what the operators say.
 
     Raises:
         GraphError: the graph is not quantized.
     """
     layout = layout_of(graph, scratch or default_scratch)
     bound, peak_step = lower_bound(layout)
-    size, offsets = find_offsets(layout, max(bound, enough_nbytes))
+    size, offsets = find_offsets(layout, bound)
     placements = {}
     lives = lifetimes(graph)
     for block, offset in zip(layout.blocks, offsets, strict=True):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from edgeq.memory.blocks import ALIGNMENT, Block, Layout, aligned
 
-TRIALS = 250  # orders that the local search tries
+TRIALS = 300  # orders that the local search tries from each start
+STARTS = 4  # greedy results that it starts from
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,13 @@ def find_offsets(layout: Layout, enough: int, trials: int = TRIALS) -> tuple[int
             return size, offsets
         found.append((size, offsets, order))
     found.sort(key=lambda f: f[0])
-    size, offsets, order = found[0]
-    for start in found[:2]:
-        reached = _improve(pairs, start, enough, trials // 2)
-        if reached[0] < size:
-            size, offsets, order = reached
-        if size <= enough:
+    best = found[0]
+    for start in found[:STARTS]:
+        reached = _improve(pairs, start, enough, trials)
+        best = min(best, reached, key=lambda f: f[0])
+        if best[0] <= enough:
             break
-    return size, offsets
+    return best[0], best[1]
 
 
 def _improve(

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from edgeq.graph import Graph, Node
 from edgeq.memory.blocks import ScratchOf, default_scratch, layout_of, lower_bound
-from edgeq.memory.plan import plan_memory
+from edgeq.memory.search import find_offsets
 from edgeq.ops.move import Move
 from edgeq.ops.op import INT8
 
 COPY_PRICE = 64  # bytes copied in a run that are worth one byte of the arena
+TRIALS = 60  # orders that each of many searches tries
 MOST_LIMITS = 4  # arena sizes between the smallest and that without moves to look at
 
 
@@ -30,26 +31,30 @@ def insert_moves(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
         GraphError: the graph is not quantized.
     """
     bound, _ = lower_bound(layout_of(graph, scratch or default_scratch))
-    plain = plan_memory(graph, scratch).arena_nbytes
+    plain = _arena_nbytes(graph, scratch, bound)
     wanted = _candidates(graph, scratch)
     if plain == bound or not wanted:
         return graph
-    least = plan_memory(with_moves(graph, wanted), scratch).arena_nbytes
+    least = _arena_nbytes(with_moves(graph, wanted), scratch, bound)
     if least >= plain:
         return graph
     limits = {least}
     for step in wanted:
         others = tuple(s for s in wanted if s != step)
-        limits.add(plan_memory(with_moves(graph, others), scratch).arena_nbytes)
+        limits.add(_arena_nbytes(with_moves(graph, others), scratch, bound))
     best, best_price = graph, float(plain)
     for limit in sorted(size for size in limits if size < plain)[:MOST_LIMITS]:
         steps = _fewest(graph, wanted, limit, scratch)
         moved = with_moves(graph, steps)
         copied = sum(graph.tensors[_dying_input(graph, s) or ""].nbytes for s in steps)
-        price = plan_memory(moved, scratch).arena_nbytes + copied / COPY_PRICE
+        price = _arena_nbytes(moved, scratch, bound) + copied / COPY_PRICE
         if price < best_price:
             best, best_price = moved, price
     return best
+
+
+def _arena_nbytes(graph: Graph, scratch: ScratchOf | None, enough: int) -> int:
+    return find_offsets(layout_of(graph, scratch or default_scratch), enough, TRIALS)[0]
 
 
 def _fewest(
@@ -58,8 +63,7 @@ def _fewest(
     """The steps without those that the arena can do without, within the limit."""
     for step in steps:
         fewer = tuple(s for s in steps if s != step)
-        plan = plan_memory(with_moves(graph, fewer), scratch, enough_nbytes=limit)
-        if plan.arena_nbytes <= limit:
+        if _arena_nbytes(with_moves(graph, fewer), scratch, limit) <= limit:
             steps = fewer
     return steps
 
