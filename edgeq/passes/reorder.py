@@ -17,7 +17,7 @@ from edgeq.memory.blocks import (
 )
 from edgeq.ops.op import IntegerOp
 
-MOST_STATES = 4000  # sets of finished nodes that the exact search looks at
+MOST_STATES = 2000  # sets of finished nodes that the exact search looks at
 
 
 def reorder(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
