@@ -59,6 +59,8 @@ class ModelCode:
     kernel_headers: tuple[str, ...]  # files of kernels/ that model.c needs
     layers: Mapping[str, str]  # C name of a layer -> name of its node
     constant_nbytes: int  # of filters, biases, multipliers and tables in flash
+    layer_nbytes: Mapping[str, int]  # the same by C name of a layer
+    called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
 
 
 def model_code(graph: Graph, plan: MemoryPlan) -> ModelCode:
@@ -74,12 +76,15 @@ def model_code(graph: Graph, plan: MemoryPlan) -> ModelCode:
     writer = _Writer(graph, plan)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({h for n in graph.nodes if (h := kernel_of(n.op).header) is not None})
+    nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
     return ModelCode(
         source=writer.source(code, headers),
         header=model_header(graph, plan),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
-        constant_nbytes=sum(c.values.nbytes for layer in code for c in layer.constants),
+        constant_nbytes=sum(nbytes),
+        layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
+        called=tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls),
     )
 
 

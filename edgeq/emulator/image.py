@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,19 @@ class Image:
         function = self.functions[at]
         inside = address < function.address + function.nbytes
         return function if inside or function.nbytes == 0 else None
+
+    def function(self, name: str) -> Function:
+        """The function of that name.
+
+        Raises:
+            EmulatorError: there is none; names the nearest.
+        """
+        for function in self.functions:
+            if function.name == name:
+                return function
+        near = difflib.get_close_matches(name, [f.name for f in self.functions], 3, cutoff=0.0)
+        hint = f"; nearest: {', '.join(near)}" if near else ", nor any other"
+        raise EmulatorError(f"{self.path}: has no function '{name}'{hint}")
 
 
 def read_image(path: Path) -> Image:
