@@ -198,9 +198,7 @@ _OCCUPIES = {Kind.DIVIDE: 7, Kind.FLOAT_DIVIDE: 14}
 _LATENCY = {Kind.LOAD: 2, Kind.LOAD_DOUBLE: 2, Kind.LOAD_MULTIPLE: 2, Kind.DIVIDE: 7}
 
 
-def _two_by_two(
-    instructions: Sequence[Instruction], before: Instruction | None
-) -> BlockCycles:
+def _two_by_two(instructions: Sequence[Instruction], before: Instruction | None) -> BlockCycles:
     """Two neighbours issue together unless one needs the other or both the same unit: one
     multiplier, one store, one branch. What a load or a multiplication gives is there after 2
     cycles, to the sum of the next multiply-add after 1. A taken branch costs one cycle more.
@@ -210,7 +208,8 @@ def _two_by_two(
     second_slot = False
     previous: Instruction | None = None
     for i in instructions:
-        start = max([free, *(_there(ready, r, i) for r in i.reads)])
+        reads = i.reads - {FLAGS} if i.kind is Kind.BRANCH else i.reads  # it is predicted
+        start = max([free, *(_there(ready, r, i) for r in reads)])
         if second_slot and start <= time and previous is not None and _pairs(previous, i):
             second_slot = False
         else:

@@ -219,9 +219,7 @@ def _memory_operand(raw: Any) -> tuple[int | None, int | None]:
     return None, None
 
 
-def _unsaid_reads(
-    raw: Any, name: str, kind: Kind, writes: frozenset[int]
-) -> frozenset[int]:
+def _unsaid_reads(raw: Any, name: str, kind: Kind, writes: frozenset[int]) -> frozenset[int]:
     """Registers that an instruction reads and capstone 5 does not tell of."""
     if kind is Kind.LONG_MULTIPLY_ADD or re.match(_DSP_LONG, name):
         return writes

@@ -1,7 +1,7 @@
 """What a function of a firmware costs on the virtual board: instructions, cycles, stack.
 
-Instructions are exact; cycles are the estimate of the core's model (cycles.py). A function's own
-time is kept apart from that of each call it makes, and the parts add up to the whole. An
+Instructions are exact; cycles are the estimate of the core's model (cycles.py). A function's
+own time is kept apart from that of each call it makes, and the parts add up to the whole. An
 exception that comes in between, as SysTick's, is counted by itself and is in no part.
 """
 
@@ -179,7 +179,7 @@ def profile_function(
     began = time.monotonic()
     with VirtualBoard(elf, board, watch=watch) as machine:
         while not watch.is_over and not machine.wait(0.02):
-            if machine.is_waiting:
+            if machine.is_waiting and not watch.is_over:
                 raise EmulatorError(
                     f"{elf}: waits for input, and {name} has run {watch.runs} times, must "
                     f"{runs}; profile a firmware that calls it by itself"
