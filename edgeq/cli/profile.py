@@ -34,7 +34,7 @@ from edgeq.stream.verify import verify
 if TYPE_CHECKING:
     from firmware_gen.toolchain import BuildResult
 
-_RUN = "edgeq_model_run"
+_RUN, _STACK_TOP = "edgeq_model_run", "edgeq_stack_top"
 
 
 def profile_command(
@@ -139,6 +139,7 @@ def profile_model(
         ) from error
     from edgeq.emulator.image import read_image
     from firmware_gen import build, generate
+    from firmware_gen.image import read_symbols
 
     with tempfile.TemporaryDirectory(prefix="edgeq-profile-") as folder:
         firmware = generate(graph, board, folder, self_test=0)
@@ -150,6 +151,7 @@ def profile_model(
             with open_link(machine.port) as link, progress_bar("profiling") as progress:
                 found = verify(link, graph, inputs, progress)
             machine.check()
+        (stack_top,) = (s.address for s in read_symbols(result.elf) if s.name == _STACK_TOP)
         counts = profile_of(watch, code.called, board, image, machine.read_memory)
     profile = picture.model_profile(
         counts,
@@ -159,5 +161,6 @@ def profile_model(
         code.layer_nbytes,
         {f.name: f.nbytes for f in image.functions},
         board.name,
+        stack_top,
     )
     return Profiled(profile, result, found.is_equal, found.ticks)

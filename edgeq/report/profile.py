@@ -62,7 +62,8 @@ class ModelProfile:
     weight_nbytes: int
     arena_nbytes: int
     lower_bound_nbytes: int
-    stack_nbytes: int
+    stack_nbytes: int  # of the inference
+    whole_stack_nbytes: int  # with that of its callers, from the top of the stack
     exception_instructions: float  # interrupts meanwhile, in no layer
     own_instructions: float
     own_cycles: float
@@ -77,6 +78,7 @@ def model_profile(
     layer_nbytes: Mapping[str, int],
     code_nbytes: Mapping[str, int],
     board: str,
+    stack_top: int,
 ) -> ModelProfile:
     """Counts and graph in one record.
 
@@ -127,6 +129,7 @@ def model_profile(
         arena_nbytes=plan.arena_nbytes,
         lower_bound_nbytes=plan.lower_bound_nbytes,
         stack_nbytes=profile.stack_nbytes,
+        whole_stack_nbytes=stack_top - profile.entry_sp + profile.stack_nbytes,
         exception_instructions=profile.exception_instructions / profile.runs,
         own_instructions=own.instructions / profile.runs,
         own_cycles=own.cycles / profile.runs,
@@ -223,7 +226,8 @@ def profile_notes(profile: ModelProfile) -> Text:
         f"cycles: estimated for the {profile.core} without wait states "
         f"({profile.cycles_are}: {profile.cycles_source})\n"
         f"arena: {profile.arena_nbytes:,} bytes, at least {profile.lower_bound_nbytes:,} "
-        "in any plan; stack: below the caller's"
+        f"in any plan; stack: below the caller's, {profile.whole_stack_nbytes:,} bytes from "
+        "its top"
     )
     if profile.cycles_are != "documented":
         text.append("\nthe cycle table of this core is rough: compare, do not quote", "yellow")
