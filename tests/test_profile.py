@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
+from emulated import ANSWER_S, Client, build_probe, remove_builds
+from loops import BOARDS, loops, remove_loops
 from toolchains import COMPILERS, need_compiler, need_program
 from typer.testing import CliRunner
 
@@ -27,43 +25,13 @@ from edgeq.importers import read_model
 from edgeq.stream import open_link
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
-from firmware_gen.project import build_project, write_project
-
-LOOPS = Path(__file__).parent / "emulator_c" / "loops.c"
-BOARDS = {
-    "cortex-m0": "microbit",
-    "cortex-m0plus": "nucleo_g0b1re",
-    "cortex-m3": "mps2_an385",
-    "cortex-m4": "mps2_an386",
-    "cortex-m33": "mps2_an505",
-    "cortex-m7": "mps2_an500",
-}
-SMALL = ("cortex-m0", "cortex-m0plus")
-
-
-@cache
-def _folder() -> Path:
-    return Path(mkdtemp(prefix="edgeq-loops-"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _builds_are_removed():
     yield
-    shutil.rmtree(_folder(), ignore_errors=True)
-    _folder.cache_clear()
-    loops.cache_clear()
-
-
-@cache
-def loops(core: str) -> Path:
-    """The ELF of loops.c for the core's board."""
-    need_compiler("gcc")
-    folder = _folder() / core
-    folder.mkdir()
-    shutil.copy(LOOPS, folder / "main.c")
-    board = load_board(BOARDS[core])
-    write_project(board, folder, ["main.c"])
-    return build_project(board, folder, ["main.c"], compiler="gcc").elf
+    remove_loops()
+    remove_builds()
 
 
 def profile(core: str, function: str, runs: int = 1) -> Profile:
@@ -233,6 +201,23 @@ def test_the_command_profiles_a_function_of_any_elf() -> None:
     assert told["profile"]["runs"] == 2
 
 
+@pytest.mark.parametrize("name", ["mps2_an385", "mps2_an386", "mps2_an505", "mps3_an547"])
+def test_a_counting_qemu_takes_one_nanosecond_an_instruction(name: str) -> None:
+    need_compiler("gcc")
+    need_program("qemu-system-arm", "qemu-system-arm")
+    board = load_board(name)
+    with QemuBoard(build_probe(name, "gcc"), board, tcp=True, counting=True) as machine:
+        client = Client(machine.port)
+        client.serial.timeout = 0.5
+        while not client.echo(b"x"):
+            pass
+        client.serial.timeout = ANSWER_S
+        few, many = (client.number(b"L", turns) for turns in (1000, 10_001_000))
+        client.serial.close()
+    instructions = (many - few) * 1e9 / board.clock.core_hz
+    assert instructions == pytest.approx(3 * 10_000_000, rel=1e-5)
+
+
 def quantized(model_path, name: str):
     return read_model(model_path(name))
 
@@ -251,6 +236,8 @@ def test_qemu_counts_the_same_instructions(model_path, tmp_path, name: str, comp
         found.profile.instructions
     )
     assert sum(r.cycles for r in layers) + found.profile.own_cycles == found.profile.cycles
+    assert found.profile.stack_bound_nbytes is not None
+    assert found.profile.stack_nbytes <= found.profile.stack_bound_nbytes
     # The two readings of the clock around the run take some instructions themselves.
     elf = build(generate(graph, board, tmp_path, self_test=0), compiler).elf
     with (

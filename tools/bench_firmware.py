@@ -25,7 +25,9 @@ from edgeq.board import load_board
 from edgeq.cli.output import Compiler
 from edgeq.cli.profile import inputs_of, profile_model
 from edgeq.emulator.cycles import MODELS as CYCLE_MODELS
+from edgeq.emulator.image import read_image
 from edgeq.emulator.qemu import QemuBoard
+from edgeq.emulator.stack import firmware_bounds
 from edgeq.errors import EdgeqError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
@@ -82,6 +84,7 @@ class Figures:
     arena_nbytes: int
     static_nbytes: int  # .data and .bss, with the arena
     stack_nbytes: int | None  # high-water mark from the stack's top; None: not watched
+    stack_bound_nbytes: int | None  # of the program with interrupts, by its code
     flash_nbytes: int
     equal: bool  # to the interpreter, every byte
 
@@ -101,6 +104,7 @@ def measure(graph: Graph, core: str, model: str, compiler: Compiler) -> Figures:
             profile.arena_nbytes,
             result.ram_nbytes,
             profile.whole_stack_nbytes,
+            profile.whole_stack_bound_nbytes,
             result.flash_nbytes,
             equal,
         )
@@ -111,6 +115,7 @@ def measure(graph: Graph, core: str, model: str, compiler: Compiler) -> Figures:
             with open_link(machine.port) as link:
                 checked = verify(link, graph, inputs)
             machine.check()
+        _, bound = firmware_bounds(read_image(result.elf), board.core)
     seconds = checked.ticks[0] / board.clock.core_hz  # QEMU: one nanosecond an instruction
     return Figures(
         core,
@@ -121,6 +126,7 @@ def measure(graph: Graph, core: str, model: str, compiler: Compiler) -> Figures:
         firmware.plan.arena_nbytes,
         result.ram_nbytes,
         None,
+        bound.known_nbytes,
         result.flash_nbytes,
         checked.is_equal,
     )
@@ -205,7 +211,9 @@ def memory_table(tables: Tables, core: str) -> Table:
     tables.add(table, "  TFLM + CMSIS-NN, M4", TFLM_ARENA, "{:,}")
     table.add_row("all static RAM", *tables.cells(core, "static_nbytes", 1, None))
     tables.add(table, "  TFLM + CMSIS-NN, M4", TFLM_RAM, "{:,}")
-    table.add_row("most stack", *tables.cells(core, "stack_nbytes", 1, None))
+    table.add_row("stack taken", *tables.cells(core, "stack_nbytes", 1, None))
+    bounds = tables.cells(core, "stack_bound_nbytes", 1, None)
+    table.add_row("stack at most, with interrupts", *bounds)
     beyond = []
     for name, column in zip(tables.models, tables.columns, strict=True):
         figures = tables.by.get((core, name))

@@ -138,6 +138,7 @@ def profile_model(
             f"profiles need the package {error.name}: pip install 'edgeq[board]'"
         ) from error
     from edgeq.emulator.image import read_image
+    from edgeq.emulator.stack import firmware_bounds
     from firmware_gen import build, generate
     from firmware_gen.image import read_symbols
 
@@ -162,5 +163,6 @@ def profile_model(
         {f.name: f.nbytes for f in image.functions},
         board.name,
         stack_top,
+        firmware_bounds(image, board.core),
     )
     return Profiled(profile, result, found.is_equal, found.ticks)

@@ -32,6 +32,7 @@ class Image:
     path: Path
     segments: tuple[tuple[int, bytes], ...]
     functions: tuple[Function, ...]
+    code: tuple[tuple[int, int], ...] = ()  # ranges of instructions, by mapping symbols
 
     def describe(self, address: int) -> str:
         """`address` in hexadecimal, with function and offset where there is one."""
@@ -82,13 +83,14 @@ def read_image(path: Path) -> Image:
                 if segment["p_filesz"]
             )
             functions = _functions(elf)
+            code = _code_ranges(elf)
     except OSError as error:
         raise EmulatorError(f"{path}: cannot read the firmware: {error.strerror}") from error
     except (ELFError, ValueError, KeyError, AttributeError) as error:
         raise EmulatorError(f"{path}: is not a readable ELF file: {error}") from error
     if not segments:
         raise EmulatorError(f"{path}: has no segment to load")
-    return Image(path, segments, functions)
+    return Image(path, segments, functions, code)
 
 
 def _functions(elf: ELFFile) -> tuple[Function, ...]:
@@ -102,3 +104,29 @@ def _functions(elf: ELFFile) -> tuple[Function, ...]:
                 address = int(symbol["st_value"]) & ~1  # bit 0 says Thumb
                 found[address] = Function(symbol.name, address, int(symbol["st_size"]))
     return tuple(found[address] for address in sorted(found))
+
+
+def _code_ranges(elf: ELFFile) -> tuple[tuple[int, int], ...]:
+    """Where Thumb instructions are: from $t to the next $d or the section's end (Arm IHI0044H,
+    section 5.5.5, mapping symbols).
+    """
+    marks: dict[int, list[tuple[int, str]]] = {}
+    for table in elf.iter_sections():
+        if not isinstance(table, SymbolTableSection):
+            continue
+        for symbol in table.iter_symbols():
+            kind, where = symbol.name[:2], symbol["st_shndx"]
+            if kind in ("$t", "$d") and isinstance(where, int):
+                marks.setdefault(where, []).append((int(symbol["st_value"]), kind))
+    found = []
+    for where, places in marks.items():
+        section = elf.get_section(where)
+        end = int(section["sh_addr"]) + int(section["sh_size"])
+        ordered = sorted(places)
+        ends = [address for address, _ in ordered[1:]] + [end]
+        found += [
+            (address, stop)
+            for (address, kind), stop in zip(ordered, ends, strict=True)
+            if kind == "$t" and stop > address
+        ]
+    return tuple(sorted(found))

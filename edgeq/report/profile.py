@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeq.emulator.profile import Part, Profile
+from edgeq.emulator.stack import StackBound
 from edgeq.graph import Graph
 from edgeq.memory import MemoryPlan
 from edgeq.report.model import layer_rows, new_table, titled
@@ -64,6 +65,9 @@ class ModelProfile:
     lower_bound_nbytes: int
     stack_nbytes: int  # of the inference
     whole_stack_nbytes: int  # with that of its callers, from the top of the stack
+    stack_bound_nbytes: int | None  # of the inference, by its code; None: no bound is known
+    whole_stack_bound_nbytes: int | None  # of the program with interrupts
+    stack_unresolved: tuple[str, ...]  # why no bound is known
     exception_instructions: float  # interrupts meanwhile, in no layer
     own_instructions: float
     own_cycles: float
@@ -79,11 +83,12 @@ def model_profile(
     code_nbytes: Mapping[str, int],
     board: str,
     stack_top: int,
+    bounds: tuple[StackBound, StackBound],
 ) -> ModelProfile:
     """Counts and graph in one record.
 
     `layers`: C name of a layer -> node, in order; `layer_nbytes`: C name -> its constants;
-    `code_nbytes`: function -> size.
+    `code_nbytes`: function -> size; `bounds`: stack of an inference and of the program.
     """
     own, *called = profile.parts
     parts = {part.name: part for part in called}
@@ -130,6 +135,9 @@ def model_profile(
         lower_bound_nbytes=plan.lower_bound_nbytes,
         stack_nbytes=profile.stack_nbytes,
         whole_stack_nbytes=stack_top - profile.entry_sp + profile.stack_nbytes,
+        stack_bound_nbytes=bounds[0].known_nbytes,
+        whole_stack_bound_nbytes=bounds[1].known_nbytes,
+        stack_unresolved=tuple(dict.fromkeys(bounds[0].unresolved + bounds[1].unresolved)),
         exception_instructions=profile.exception_instructions / profile.runs,
         own_instructions=own.instructions / profile.runs,
         own_cycles=own.cycles / profile.runs,
@@ -226,12 +234,21 @@ def profile_notes(profile: ModelProfile) -> Text:
         f"cycles: estimated for the {profile.core} without wait states "
         f"({profile.cycles_are}: {profile.cycles_source})\n"
         f"arena: {profile.arena_nbytes:,} bytes, at least {profile.lower_bound_nbytes:,} "
-        f"in any plan; stack: below the caller's, {profile.whole_stack_nbytes:,} bytes from "
-        "its top"
+        "in any plan\n"
+        f"stack: an inference took {profile.stack_nbytes:,} bytes"
+        f"{_at_most(profile.stack_bound_nbytes)}; the program until its end "
+        f"{profile.whole_stack_nbytes:,}{_at_most(profile.whole_stack_bound_nbytes)}, "
+        "with interrupts"
     )
+    if profile.stack_unresolved:
+        text.append(f"\nno bound of the stack: {'; '.join(profile.stack_unresolved)}", "yellow")
     if profile.cycles_are != "documented":
         text.append("\nthe cycle table of this core is rough: compare, do not quote", "yellow")
     return text
+
+
+def _at_most(bound: int | None) -> str:
+    return "" if bound is None else f" (its code: at most {bound:,})"
 
 
 def function_picture(profile: Profile) -> Group:

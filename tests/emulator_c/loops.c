@@ -13,6 +13,10 @@ void three_calls(void);
 void ends_in_call(void);
 void long_count(void);
 void never_called(void);
+void calls_itself(void);
+void calls_a_register(void);
+void sets_the_stack(void);
+void jumps(void);
 
 NAKED void count_down(void) {
     ASM("movs r0, #10\n"
@@ -76,10 +80,39 @@ NAKED void never_called(void) {
     ASM("bx lr\n");
 }
 
+/* The following are only looked at, for what the stack analysis makes of them. */
+NAKED void calls_itself(void) {
+    ASM("push {r4, lr}\n"
+        "bl calls_itself\n"
+        "pop {r4, pc}\n");
+}
+
+NAKED void calls_a_register(void) {
+    ASM("push {r4, lr}\n"
+        "blx r4\n"
+        "pop {r4, pc}\n");
+}
+
+NAKED void sets_the_stack(void) {
+    ASM("mov r3, sp\n"
+        "mov sp, r3\n"
+        "bx lr\n");
+}
+
+/* What comes next is behind the jump: 8 + 12 bytes. */
+NAKED void jumps(void) {
+    ASM("push {r4, lr}\n"
+        "mov pc, r4\n"
+        "sub sp, #12\n"
+        "add sp, #12\n"
+        "pop {r4, pc}\n");
+}
+
 #if __ARM_ARCH >= 7
 void wide_loads(void);
 void arithmetic(void);
 void skipped(void);
+void pops_perhaps(void);
 
 NAKED void wide_loads(void) {
     ASM("mov r3, #3\n"
@@ -118,6 +151,17 @@ NAKED void skipped(void) {
         "nop\n"
         "2: bx lr\n");
 }
+
+/* If POP is skipped, PUSH comes on top: 16 bytes. */
+NAKED void pops_perhaps(void) {
+    ASM("push {r4, lr}\n"
+        "cmp r0, #0\n"
+        "it eq\n"
+        "popeq {r4, pc}\n"
+        "push {r4, lr}\n"
+        "pop {r4, lr}\n"
+        "pop {r4, pc}\n");
+}
 #endif
 
 int main(void) {
@@ -138,6 +182,13 @@ int main(void) {
     for (;;) {
         if (edgeq_uart_read() == 'x') {
             never_called();
+            calls_itself();
+            calls_a_register();
+            sets_the_stack();
+            jumps();
+#if __ARM_ARCH >= 7
+            pops_perhaps();
+#endif
         }
     }
 }
