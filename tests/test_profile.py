@@ -15,6 +15,7 @@ from edgeq.cli import app
 from edgeq.cli.output import Compiler
 from edgeq.cli.profile import inputs_of, profile_model
 from edgeq.emulator.cycles import MODELS, cycle_model
+from edgeq.emulator.decode import Decoder
 from edgeq.emulator.image import read_image
 from edgeq.emulator.profile import Profile, profile_function, profile_of
 from edgeq.emulator.qemu import QemuBoard
@@ -146,6 +147,26 @@ def test_what_an_it_block_skips_counts_one(core: str) -> None:
     # MOVS, CMP, ITE, MOVEQ (skipped), MOVNE, CBZ taken over a NOP, CBNZ not taken, NOP, BX
     assert found.instructions == 9
     assert found.cycles == 1 + 1 + 1 + 1 + 1 + 3 + 1 + 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("core", "cycles"),
+    [
+        ("cortex-m0plus", 700 * 2 + 2),
+        ("cortex-m3", 2 + 699 + 3),
+        ("cortex-m4", 2 + 699 + 3),
+        ("cortex-m33", 700 + 3),
+    ],
+)
+def test_where_the_emulator_splits_code_loads_still_overlap(core: str, cycles: int) -> None:
+    found = profile(core, "straight", runs=2)
+    assert found.instructions == 701
+    assert found.cycles == cycles
+
+
+def test_bytes_that_are_no_instruction_are_refused() -> None:
+    with pytest.raises(EmulatorError, match="0x00000102: capstone knows no such instruction"):
+        Decoder().decode(0x100, bytes.fromhex("00bf ffff ffff"))
 
 
 @pytest.mark.parametrize("core", BOARDS)

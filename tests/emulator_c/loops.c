@@ -12,6 +12,7 @@ void leaf(void);
 void three_calls(void);
 void ends_in_call(void);
 void long_count(void);
+void straight(void);
 void never_called(void);
 void calls_itself(void);
 void calls_a_register(void);
@@ -74,6 +75,14 @@ NAKED void long_count(void) {
         "bne 1b\n"
         "bx lr\n"
         ".ltorg\n");
+}
+
+/* More than the emulator takes for one basic block. */
+NAKED void straight(void) {
+    ASM(".rept 700\n"
+        "ldr r1, [sp]\n"
+        ".endr\n"
+        "bx lr\n");
 }
 
 NAKED void never_called(void) {
@@ -172,6 +181,7 @@ int main(void) {
         leaf();
         three_calls();
         ends_in_call();
+        straight();
 #if __ARM_ARCH >= 7
         wide_loads();
         arithmetic();
