@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 from host_c import run_model
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from problem import Problem, graph_of
-from problems import PROBLEMS
+from problems import PROBLEMS, make_problems
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
@@ -73,35 +72,29 @@ def run_numba(problem: Problem) -> Array:
     return out
 
 
-@pytest.mark.parametrize("name", [operator.name for operator in OPERATORS])
-def test_reference_numba_and_c_agree_to_the_bit(name: str) -> None:
-    # One compilation serves a list of problems: the layers of one model.
-    # Nothing is shrunk: the failure names one problem, and each try would be a compilation.
-    @settings(
-        max_examples=4,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(
-        st.lists(PROBLEMS[name], min_size=25, max_size=40),
-        st.sampled_from((("-O1",), ("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"))),
-    )
-    def check(problems: list[Problem], options: tuple[str, ...]) -> None:
-        named, graph = graph_of(problems)
-        expected = [p.op.reference(*p.values())[0] for p in named]
-        for problem, want in zip(named, expected, strict=True):
-            assert want.shape == problem.output.shape
-            assert want.dtype == problem.output.dtype
-            assert run_numba(problem).tobytes() == want.tobytes(), f"Numba: {problem}"
-        with tempfile.TemporaryDirectory() as folder:
-            sample = [x for p in named for x in p.arrays]
-            plan = spread_plan(named, graph)
-            (outputs,) = run_model(Path(folder), graph, plan, [sample], options)
-        for problem, want, got in zip(named, expected, outputs, strict=True):
-            assert got == want.tobytes(), f"C: {problem}"
+BATCH = 80  # problems in one compiled program
+OPTIONS = (("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), ("-O1",))
 
-    check()
+
+@pytest.mark.parametrize("name", [operator.name for operator in OPERATORS])
+def test_reference_numba_and_c_agree_to_the_bit(name: str, tmp_path: Path) -> None:
+    problems = make_problems(name, BATCH * len(OPTIONS))
+    assert len(problems) >= 25
+    for index, options in enumerate(OPTIONS):
+        check(problems[index :: len(OPTIONS)], options, tmp_path)
+
+
+def check(problems: list[Problem], options: tuple[str, ...], folder: Path) -> None:
+    named, graph = graph_of(problems)
+    expected = [p.op.reference(*p.values())[0] for p in named]
+    for problem, want in zip(named, expected, strict=True):
+        assert want.shape == problem.output.shape
+        assert want.dtype == problem.output.dtype
+        assert run_numba(problem).tobytes() == want.tobytes(), f"Numba: {problem}"
+    sample = [x for p in named for x in p.arrays]
+    (outputs,) = run_model(folder, graph, spread_plan(named, graph), [sample], options)
+    for problem, want, got in zip(named, expected, outputs, strict=True):
+        assert got == want.tobytes(), f"C: {problem}"
 
 
 def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 console = Console()
 stderr = Console(stderr=True)
@@ -56,7 +57,8 @@ def show(as_json: bool, record: Any, *renderables: RenderableType) -> None:
         print(json.dumps(plain(record), indent=2))
         return
     for renderable in renderables:
-        console.print(renderable)
+        # The terminal wraps text better than rich does: a path stays one word.
+        console.print(renderable, highlight=False, soft_wrap=isinstance(renderable, str | Text))
 
 
 def plain(value: Any) -> Any:
@@ -87,6 +89,7 @@ def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, i
         TimeElapsedColumn(),
         console=stderr,
         transient=True,
+        disable=not stderr.is_terminal,  # else it leaves empty lines in a log
     ) as progress:
         task = progress.add_task(title, total=None)
 
