@@ -21,7 +21,7 @@ from edgeq.emulator.profile import Profile, profile_function, profile_of
 from edgeq.emulator.qemu import QemuBoard
 from edgeq.emulator.virtual import VirtualBoard
 from edgeq.emulator.watch import Watch
-from edgeq.errors import EmulatorError
+from edgeq.errors import DataError, EmulatorError
 from edgeq.importers import read_model
 from edgeq.stream import open_link
 from edgeq.stream.verify import verify
@@ -209,6 +209,17 @@ def test_a_function_that_does_not_run_or_does_not_exist_is_named() -> None:
         profile_function(elf, board, "never_called")
     with pytest.raises(EmulatorError, match="no function 'cout_down'; nearest: count_down"):
         profile_function(elf, board, "cout_down")
+
+
+def test_the_command_says_what_it_takes() -> None:
+    for arguments in (
+        ["profile"],
+        ["profile", "--elf", "x.elf"],
+        ["profile", "m", "--elf", "x"],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, DataError)
+        assert "takes a model, or --elf with --function" in str(result.exception)
 
 
 def test_the_command_profiles_a_function_of_any_elf() -> None:

@@ -24,6 +24,7 @@ from edgeq.cli.output import (
     show,
 )
 from edgeq.data import read_array, to_input
+from edgeq.emulator.cycles import cycle_model
 from edgeq.errors import DataError, EmulatorError, ToolError
 from edgeq.graph import Array, Graph
 from edgeq.report import profile as picture
@@ -127,6 +128,7 @@ def profile_model(
         EmulatorError: the firmware stops, or the board's core is not emulated.
         ToolError: unicorn, capstone or a compiler is missing.
     """
+    cycle_model(board.core)  # refuse before anything is built
     try:
         from edgeq.emulator.profile import profile_of
         from edgeq.emulator.virtual import VirtualBoard

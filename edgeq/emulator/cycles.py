@@ -300,5 +300,7 @@ def cycle_model(core: str) -> CycleModel:
         EmulatorError: there is none.
     """
     if core not in MODELS:
-        raise EmulatorError(f"{core}: has no cycle model, must be one of {', '.join(MODELS)}")
+        raise EmulatorError(
+            f"{core}: has no cycle model, the core must be one of {', '.join(MODELS)}"
+        )
     return MODELS[core]
