@@ -145,13 +145,13 @@ def model_picture(
         table.add_column(name, justify="right", no_wrap=True)
         if has_dead:
             table.add_column("live", justify="right", no_wrap=True)
-    if plan:
+    # Two more columns leave room for the arena only on a wide screen.
+    has_arena = plan is not None and (not has_dead or width >= 97)
+    if has_arena:
         table.add_column("arena", justify="right", no_wrap=True)
-    # Two more columns leave room for the bar only on a wide screen.
-    has_bar = not has_dead or width >= 92
-    if plan and has_bar:
         table.add_column("", no_wrap=True)
-    names = short_names([row.name for row in rows], max(12, width - (82 if has_dead else 66)))
+    taken = 66 if not has_dead else 81 if has_arena else 65
+    names = short_names([row.name for row in rows], max(12, width - taken))
     most = max((row.live_nbytes or 0 for row in rows), default=0)
     for step, row in enumerate(rows):
         cells: list[RenderableType] = [
@@ -166,10 +166,10 @@ def model_picture(
             cells.append(f"{total:,}" if total else "")
             if has_dead:
                 cells.append(f"{live:,}" if total else "")
-        if plan and row.live_nbytes is not None:
+        if plan and has_arena and row.live_nbytes is not None:
             bar = "█" * max(1, round(6 * row.live_nbytes / plan.arena_nbytes))
             style = "red" if row.live_nbytes == most else "cyan"
-            cells += [f"{row.live_nbytes:,}", *([Text(bar, style=style)] * has_bar)]
+            cells += [f"{row.live_nbytes:,}", Text(bar, style=style)]
         table.add_row(*cells)
     return titled(title, table)
 
