@@ -15,6 +15,7 @@ import edgeq
 from edgeq.arith import requantize
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Tensor
+from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
 from edgeq.ops.op import IntegerOp
@@ -22,7 +23,6 @@ from edgeq.ops.reshape import QuantizedReshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.window import Window
 from edgeq.passes import INTEGER_PASSES, optimize
-from edgeq.passes.products import PRODUCTS
 from edgeq.passes.value_ranges import requantize_array, value_ranges
 
 
@@ -37,11 +37,6 @@ def macs(graph: Graph) -> int:
         assert isinstance(node.op, IntegerOp)
         total += node.op.macs(*(t.shape for t in graph.tensors_of(node.inputs)))
     return total
-
-
-def filter_nbytes(graph: Graph) -> int:
-    nodes = [node for node in graph.nodes if isinstance(node.op, PRODUCTS)]
-    return sum(graph.tensors[node.inputs[1]].nbytes for node in nodes)
 
 
 def assert_same_function(before: Graph, after: Graph, x: Array) -> None:
@@ -255,6 +250,20 @@ def test_a_channel_goes_through_a_reshape_if_no_pixel_of_it_is_read(is_read_once
     expected = 4 if is_read_once else 3
     assert after.tensors[after.nodes[1].name].shape[3] == expected
     assert after.tensors[after.nodes[3].inputs[1]].shape == (3, 6 * expected)
+
+
+@pytest.mark.parametrize(
+    ("window", "low", "goes"),
+    [(Window(1, 1), -20, True), (Window(1, 1), -19, False), (SAME3, -128, False)],
+    ids=["nothing to do", "clamps", "looks around"],
+)
+@pytest.mark.parametrize("kind", [QuantizedMaxPool2D, QuantizedAveragePool2D])
+def test_a_pool_goes_if_it_gives_its_input(kind, window: Window, low: int, goes: bool) -> None:
+    net = IntegerNetwork()
+    x = net.conv("input", 2, clamp=(-20, 50))
+    x = net.layer(kind(window, low, 127), x)
+    after = optimized(net.build(net.conv(x, 2)))
+    assert (x not in after.tensors) == goes
 
 
 def test_softmax_keeps_every_channel_that_it_sums() -> None:
