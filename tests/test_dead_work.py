@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from networks import small_network
 import edgeq
 from edgeq.arith import requantize
 from edgeq.errors import GraphError
-from edgeq.graph import Array, Graph, Tensor
+from edgeq.graph import Array, Graph, Node, Tensor
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
+from edgeq.ops.dequantize import Dequantize
 from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
 from edgeq.ops.op import IntegerOp
+from edgeq.ops.quantize import QuantizeFloat
 from edgeq.ops.reshape import QuantizedReshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.window import Window
@@ -314,6 +317,34 @@ def test_a_filter_that_two_layers_share_is_cut_for_one() -> None:
         (3, 1, 1, 4),
         (2, 1, 1, 3),
     ]
+
+
+def test_a_float_input_and_output_stand_around_the_dead_work() -> None:
+    net = IntegerNetwork()
+    x = net.product("depthwise", net.conv("input", 4), net.weights(1, 1, 4))
+    weights = net.weights(2, 1, 1, 4)
+    weights[..., 0] = 0
+    middle = net.build(net.product("conv", x, weights))
+    last = middle.outputs[0]
+    ends = [
+        replace(
+            middle.tensors[name], name=f"float {name}", dtype=np.dtype(np.float32), quant=None
+        )
+        for name in ("input", last)
+    ]
+    nodes = [
+        Node(QuantizeFloat(0.5, -4), (ends[0].name,), ("input",)),
+        *middle.nodes,
+        Node(Dequantize(0.5, 0, False), (last,), (ends[1].name,)),
+    ]
+    tensors = [*middle.tensors.values(), *ends]
+    graph = Graph.build("float ends", tensors, nodes, [ends[0].name], [ends[1].name])
+    after = optimize(graph)
+    assert after.tensors[x].shape[3] == 3
+    numbers = inputs_of(middle).astype(np.float32) * 3
+    numbers[0, 0] = np.nan
+    numbers[1] = np.inf
+    assert_same_function(graph, after, numbers)
 
 
 def test_what_overflows_or_is_float_is_refused_as_it_would_be_without() -> None:

@@ -1,9 +1,9 @@
 """Interval analysis: which values each element of each activation can take.
 
-Integer operators other than SOFTMAX and those with a filter rise or stay with each of their
-inputs (multipliers are never negative), so the ends of the inputs give the ends of the outputs.
-A filter is summed by the sign of each weight. Padding is seen element by element: the border of
-an image has ranges of its own.
+An operator of RISING never falls when an input rises (its multiplier is not negative), so the
+ends of its inputs give the ends of its output. A filter is summed by the sign of each weight.
+Any other operator is taken to reach everything. Padding is seen element by element: the border
+of an image has ranges of its own.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from edgeq.arith import INT8_MAX, INT8_MIN
 from edgeq.graph import Array, Graph, Node, Tensor
 from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
+from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
 from edgeq.ops.logistic import QuantizedLogistic
 from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
+from edgeq.ops.mean import QuantizedMean
 from edgeq.ops.op import FLOAT32, UINT8, IntegerOp
+from edgeq.ops.pad import QuantizedPad
 from edgeq.ops.product import per_channel
 from edgeq.ops.quantize import QuantizeFloat, Requantize
 from edgeq.ops.relu import QuantizedRelu
-from edgeq.ops.softmax import QuantizedSoftmax
+from edgeq.ops.reshape import QuantizedReshape
 from edgeq.passes.products import PRODUCTS, ProductOp
 
 ELEMENTWISE = (
@@ -37,6 +40,15 @@ ELEMENTWISE = (
     QuantizeFloat,
     Requantize,
     Dequantize,
+)
+RISING = (
+    *ELEMENTWISE,
+    QuantizedAveragePool2D,
+    QuantizedConcatenation,
+    QuantizedMaxPool2D,
+    QuantizedMean,
+    QuantizedPad,
+    QuantizedReshape,
 )
 _MULTIPLIERS = ("multiplier", "input1_multiplier", "input2_multiplier", "output_multiplier")
 
@@ -114,7 +126,7 @@ def _range_of(node: Node, inputs: list[Range], output: Tensor) -> Range:
     if isinstance(op, PRODUCTS):
         acc = accumulator_range(op, inputs[0], inputs[1].low, inputs[2].low)
         return Range(_requantized(op, acc.low), _requantized(op, acc.high))
-    if isinstance(op, QuantizedSoftmax) and not inputs[0].is_constant:
+    if not isinstance(op, RISING):
         return _anything(output)
     return Range(_run(op, [r.low for r in inputs]), _run(op, [r.high for r in inputs]))
 
