@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_matrix import Images, board_of, digits, linked, running
+from firmware_matrix import EmulatorName, Images, board_of, digits, linked, running
 from networks import FLOAT32, NetworkBuilder, samples
 from stream_device import NoisyLine
 from toolchains import need_compiler
@@ -185,6 +186,29 @@ def test_another_models_digest_is_refused_with_both_names(tiny: Streaming) -> No
     text = str(error.value)
     assert f"runs model '{tiny.graph.name}' (digest {graph_digest(tiny.graph).hex()})" in text
     assert f"must be '{other.name}' (digest {graph_digest(other).hex()})" in text
+
+
+@pytest.mark.parametrize("emulator", ["virtual", "qemu"])
+def test_a_wait_that_ctrl_c_ends_leaves_the_board_running(
+    tiny: Streaming, emulator: EmulatorName
+) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with running(tiny.elf, board_of("m4"), emulator) as machine:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                machine.wait(30.0)
+            assert not machine.wait(0.1)
+            assert machine.returncode is None
+            with open_link(machine.port) as link:
+                tiny.check(list(link.stream(20)), 20)
+        assert machine.wait(0.0)
+        assert machine.returncode == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 # C of a fault, and what the virtual board says of it.

@@ -226,7 +226,7 @@ def stream_command(
             Recorder(ticks_hz=hz, csv_path=csv, jsonl_path=jsonl, formats=formats)
         )
         if data is not None and graph is not None:
-            results = _sent(link, read_input(graph, data, input_scale), count)
+            results = _sent(link, read_input(graph, data, input_scale, note=say), count)
         else:
             results = link.stream(count)
         if not json:
@@ -300,7 +300,7 @@ def verify_command(
 ) -> None:
     """Send inputs to a board and compare every byte of its outputs with the interpreter."""
     graph = quantized_model(model)
-    x = read_input(graph, data, input_scale, count)
+    x = read_input(graph, data, input_scale, count, say)
     if port is not None and board:
         raise DataError("verify takes --board (to emulate it) or --port, not both")
     if port is None and not board:

@@ -73,7 +73,7 @@ def quantize_command(
     graph = read_model(model)
     if graph.is_quantized:
         raise DataError(f"{model}: is quantized already; it can be used as it is")
-    x = read_input(graph, calibration, input_scale, count)
+    x = read_input(graph, calibration, input_scale, count, say)
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
@@ -110,7 +110,7 @@ def run_command(
 ) -> None:
     """Run a model on samples and write its first output."""
     graph = read_model(model)
-    x = read_input(graph, input, input_scale)
+    x = read_input(graph, input, input_scale, note=say)
     with progress_bar("running") as progress:
         outputs = run_graph(graph, x, progress)
     try:
@@ -139,7 +139,7 @@ def evaluate_command(
     """Measure a classifier's accuracy, with its confusion matrix."""
     graph = read_model(model)
     inputs, labels = read_labelled(data)
-    x = to_input(graph, inputs, input_scale)
+    x = to_input(graph, inputs, input_scale, say)
     with progress_bar("evaluating") as progress:
         result = evaluate(graph, x, labels, progress)
     record = {
