@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from edgeq.digest import graph_digest
 from edgeq.errors import GraphError
 from edgeq.graph import Graph, Node, Tensor
 from edgeq.memory import MemoryPlan, Placement, scratch_name
@@ -63,8 +64,10 @@ class ModelCode:
     called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
 
 
-def model_code(graph: Graph, plan: MemoryPlan) -> ModelCode:
+def model_code(graph: Graph, plan: MemoryPlan, *, digest: bytes | None = None) -> ModelCode:
     """model.c and model.h of an integer graph.
+
+    `digest` is that of the model as the host has it; None: of this graph.
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -79,7 +82,7 @@ def model_code(graph: Graph, plan: MemoryPlan) -> ModelCode:
     nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
     return ModelCode(
         source=writer.source(code, headers),
-        header=model_header(graph, plan),
+        header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
         constant_nbytes=sum(nbytes),
