@@ -43,6 +43,7 @@ void HardFault_Handler(void);
 void SysTick_Handler(void);
 void edgeq_irq_handler(void);
 void edgeq_start(void);
+void edgeq_early_init(void);
 void edgeq_fault_frame(const uint32_t *frame);
 
 struct edgeq_vectors {
@@ -143,7 +144,12 @@ static void edgeq_enable_caches(void) {
 }
 #endif
 
+/* What a chip's erratum wants before the ram is read; its clock driver then defines another.
+ * Nothing is in .data and .bss yet. */
+__attribute__((weak)) void edgeq_early_init(void) {}
+
 __attribute__((noinline)) void edgeq_start(void) {
+    edgeq_early_init();
     for (uint32_t i = 0; i < STACK_GUARD_WORDS; ++i) {
         edgeq_stack_guard[i] = STACK_GUARD_VALUE;
         __asm__ volatile("" ::: "memory");

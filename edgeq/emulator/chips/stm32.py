@@ -150,7 +150,10 @@ def stm32h7(context: Context) -> Chip:
         computed={0x04: _always(0x04, 1 << 13), 0x18: _always(0x18, 1 << 13)},  # VOSRDY
     )
     flash = Bank("FLASH", 0x52002000, 0x400, span(0x00, 0x15C, {0x00: 0x37}))
-    return _chip(context, rcc, (pwr, flash), list(_ports(0x58020000, 11)))
+    # Device 0x450, revision Y, which needs the AXI SRAM port's register of the other bank.
+    debug = Bank("DBGMCU", 0x5C001000, 0x400, {0x00: 0x10036450})
+    axi = Bank("AXI interconnect, target 7", 0x51008000, 0x1000, {0x108: 0})
+    return _chip(context, rcc, (pwr, flash, debug, axi), list(_ports(0x58020000, 11)))
 
 
 def stm32g0(context: Context) -> Chip:
