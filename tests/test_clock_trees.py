@@ -58,8 +58,14 @@ READY = {
 AFTER_RESET = {
     "stm32f4": {0x40023810: 0, 0x40007000: 0xC000},
     "stm32l4": {0x40007080: 0x100, 0x40021000: 0x61, 0x48001800: 0xFFFFFFFF},
-    "stm32g0": {0x40021000: 0x500},
-    "stm32h7": {0x5802480C: 6, 0x58024818: 0x4000, 0x58024400: 5, 0x52002000: 0x37},
+    "stm32g0": {0x40021000: 0x500, 0x40022000: 0x40600},
+    "stm32h7": {
+        0x5802480C: 6,
+        0x58024818: 0x4000,
+        0x58024400: 5,
+        0x52002000: 0x37,
+        0x5C001000: 0x10036450,  # revision Y
+    },
     "rp2040": {
         0x4000C008: 0xFFFFFFFF,
         0x40008038: 0x5,
@@ -121,6 +127,7 @@ def stm32g0(r: Registers, board: Board) -> dict[str, int]:
     core = vco // (field(pll, 31, 29) + 1)
     assert field(cfgr, 14, 8) == 0
     assert field(r[0x40022000], 2, 0) == 2
+    assert field(r[0x40022000], 9, 8) == 2  # code cache, no prefetch: an erratum of the G0B1
     return {"core": core, "uart": core}
 
 
@@ -140,6 +147,7 @@ def stm32h7(r: Registers, board: Board) -> dict[str, int]:
     assert r[0x58024420] == 0x40
     assert field(r[0x52002000], 5, 0) == 0x22
     assert field(r[0x58024818], 15, 14) == 3
+    assert r[0x51008108] == 1  # the erratum of revision Y
     return {"core": core, "uart": core // 4}
 
 

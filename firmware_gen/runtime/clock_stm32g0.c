@@ -19,7 +19,8 @@
 #define CFGR_SWS_PLL     (2u << 3)
 #define ACR_LATENCY      2u /* range 1, above 48 MHz: section 3.3.4 */
 #define ACR_LATENCY_MASK 7u
-#define ACR_CACHES       ((1u << 8) | (1u << 9)) /* prefetch, code */
+#define ACR_PREFETCH     (1u << 8)
+#define ACR_CODE_CACHE   (1u << 9)
 
 #define HSI_HZ 16000000u
 #define PLL_R  2u
@@ -42,7 +43,9 @@ void edgeq_clock_init(void) {
     edgeq_modify(RCC_PLLCFGR, PLLCFGR_R_ENABLE, PLLCFGR_R_ENABLE);
     edgeq_modify(FLASH_ACR, ACR_LATENCY_MASK, ACR_LATENCY);
     (void)edgeq_wait(FLASH_ACR, ACR_LATENCY_MASK, ACR_LATENCY);
-    edgeq_modify(FLASH_ACR, ACR_CACHES, ACR_CACHES);
+    /* No prefetch: on the G0B1 it may fail when code branches from one flash bank to the other
+     * (ST errata sheet ES0548), and Zephyr leaves it off for that reason too. */
+    edgeq_modify(FLASH_ACR, ACR_PREFETCH | ACR_CODE_CACHE, ACR_CODE_CACHE);
     edgeq_modify(RCC_CFGR, CFGR_SW_MASK, CFGR_SW_PLL);
     (void)edgeq_wait(RCC_CFGR, CFGR_SWS_MASK, CFGR_SWS_PLL);
 }
