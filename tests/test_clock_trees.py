@@ -98,6 +98,7 @@ def stm32f4(r: Registers, board: Board) -> dict[str, int]:
     assert apb1 <= 45_000_000
     assert apb2 <= 90_000_000
     assert field(r[0x40023C00], 3, 0) == 5
+    assert r[0x40023C00] >> 8 & 7 == (7 if board.clock.settings.get("prefetch", 1) else 6)
     assert (core <= 168_000_000) or field(r[0x40007000], 17, 16) == 3
     return {"core": core, "uart": apb2 if board.uart.base == 0x40011000 else apb1}
 
