@@ -53,6 +53,7 @@ READY = {
         (0x40028008, 1, 0x40028000, 1 << 31),
     ],
     "nrf52": [(0x40000000, 1, 0x40000100, 1)],
+    "lm3s6965": [(0x400FE034, 0x1B, 0x400FE050, 1 << 6)],  # at 2.75 V the PLL locks
 }
 # Values after reset that the start-up code builds upon.
 AFTER_RESET = {
@@ -74,6 +75,7 @@ AFTER_RESET = {
         0x4000C000: 0x1FFFFFF,
     },
     "nrf52": {},
+    "lm3s6965": {0x400FE000: 0x10010002, 0x400FE060: 0x078E3AD1},  # revision A2
 }
 
 
@@ -170,6 +172,18 @@ def nrf52(r: Registers, board: Board) -> dict[str, int]:
     return {"core": 64_000_000, "uart": 16_000_000}
 
 
+def lm3s6965(r: Registers, board: Board) -> dict[str, int]:
+    rcc = r[0x400FE060]
+    assert field(rcc, 9, 6) == 0xE  # 8 MHz
+    assert field(rcc, 5, 4) == 0  # of the main oscillator
+    # Off: power down, output off, bypass, and what stops the main oscillator.
+    assert rcc & (1 << 13 | 1 << 12 | 1 << 11 | 1 << 0) == 0
+    assert rcc >> 22 & 1
+    assert r[0x40004420] == r[0x4000451C] == 3
+    core = 200_000_000 // (field(rcc, 26, 23) + 1)
+    return {"core": core, "uart": core}
+
+
 def baud_of(r: Registers, board: Board, uart_hz: int) -> float:
     base = board.uart.base
     if board.uart.kind == "nrf":
@@ -204,6 +218,7 @@ DECODERS: dict[str, Callable[[Registers, Board], dict[str, int]]] = {
     "stm32h7": stm32h7,
     "rp2040": rp2040,
     "nrf52": nrf52,
+    "lm3s6965": lm3s6965,
 }
 
 
@@ -266,6 +281,7 @@ def elf_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     "name",
     [
+        "lm3s6965evb",
         "netduinoplus2",
         "nrf52840dk",
         "nucleo_f446re",
