@@ -1,7 +1,7 @@
 /* Clock kind "lm3s6965": 8 MHz crystal, PLL (400 MHz, halved) divided to EDGEQ_CORE_HZ; enables
  * UART0 on PA0 and PA1.
- * Texas Instruments LM3S6965 data sheet (DS-LM3S6965), sections 5.4 (system control), 5.3
- * (procedure) and 8.5 (GPIO). */
+ * Registers and procedure: SysCtlClockSet of the vendor's driverlib (sysctl.c, hw_sysctl.h);
+ * Texas Instruments LM3S6965 data sheet (DS-LM3S6965), system control and GPIO. */
 #include "edgeq_drivers.h"
 
 #define DID0        0x400fe000u
@@ -57,7 +57,7 @@ void edgeq_clock_init(void) {
     }
     edgeq_modify(RCGC1, RCGC1_UART0, RCGC1_UART0);
     edgeq_modify(RCGC2, RCGC2_GPIOA, RCGC2_GPIOA);
-    /* Three clocks must pass before an enabled peripheral answers (section 5.2.4.1). */
+    /* Three clocks must pass before an enabled peripheral answers (data sheet). */
     (void)EDGEQ_REG32(RCGC2);
     (void)EDGEQ_REG32(RCGC2);
     edgeq_modify(GPIOA_AFSEL, UART0_PINS, UART0_PINS);

@@ -1,5 +1,6 @@
 /* Clock kind "stm32g0": STM32G0 from its 16 MHz RC oscillator (1 %) through the PLL; AHB and
- * APB at the core clock. Registers: ST RM0444: RCC section 5.4, flash interface section 3.7. */
+ * APB at the core clock. Registers: ST CMSIS device header stm32g0b1xx.h; ST RM0444, RCC and
+ * flash interface. */
 #include "edgeq_drivers.h"
 
 #define RCC_CR      0x40021000u
@@ -17,7 +18,7 @@
 #define CFGR_SW_PLL      (2u << 0)
 #define CFGR_SWS_MASK    (7u << 3)
 #define CFGR_SWS_PLL     (2u << 3)
-#define ACR_LATENCY      2u /* range 1, above 48 MHz: section 3.3.4 */
+#define ACR_LATENCY      2u /* range 1, above 48 MHz: ST RM0444 */
 #define ACR_LATENCY_MASK 7u
 #define ACR_PREFETCH     (1u << 8)
 #define ACR_CODE_CACHE   (1u << 9)

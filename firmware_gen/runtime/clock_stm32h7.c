@@ -1,7 +1,7 @@
 /* Clock kind "stm32h7": STM32H743 at 400 MHz (voltage scale 1, which all revisions have; 480
  * MHz needs revision V) from HSE, else from the 64 MHz RC oscillator; AXI and AHB at half, the
- * APBs at a quarter of the core clock. Registers: ST RM0433: RCC section 8.7, PWR section 6.8,
- * flash interface section 4.9. */
+ * APBs at a quarter of the core clock. Registers: ST CMSIS device header
+ * stm32h743xx.h; ST RM0433, RCC, PWR and flash interface. */
 #include "edgeq_drivers.h"
 
 #define RCC_CR        0x58024400u
@@ -46,7 +46,7 @@
 #define D3CR_VOS_SCALE_1 (3u << 14)
 #define D3CR_VOS_READY   (1u << 13)
 #define ACR_MASK         0x3fu
-#define ACR_200_MHZ      (2u | (2u << 4)) /* wait states, WRHIGHFREQ: section 4.3.8 */
+#define ACR_200_MHZ      (2u | (2u << 4)) /* wait states, WRHIGHFREQ: ST RM0433 */
 
 #define IDCODE_REV_MASK  0xffff0000u
 #define IDCODE_REV_FIXED 0x20000000u /* revision Y has 0x1003, X 0x2001, V 0x2003 */

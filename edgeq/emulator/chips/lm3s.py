@@ -1,5 +1,5 @@
-"""The LM3S6965: system control and port A (Texas Instruments LM3S6965 data sheet, sections 5.4
-and 8.5).
+"""The LM3S6965: system control and port A (Texas Instruments LM3S6965 data sheet; the
+vendor's driverlib).
 """
 
 from __future__ import annotations
