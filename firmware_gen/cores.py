@@ -41,15 +41,15 @@ _HARD = "thumb-freestanding-eabihf"
 # The columns after the CPU: VTOR, fault status, MSPLIM, caches.
 CORES = MappingProxyType(
     {
-        # VTOR is absent from the M0: Arm DDI0432C section 4.3; optional on the M0+ (DDI0484C
-        # section 4.3), implemented by the RP2040 and the STM32G0.
+        # VTOR is absent from the M0: Arm DDI0432C; optional on the M0+ (DDI0484C),
+        # implemented by the RP2040 and the STM32G0.
         "cortex-m0": Core(_gcc("cortex-m0"), _SOFT, "cortex_m0", False, False, False, False),
         "cortex-m0plus": Core(
             _gcc("cortex-m0plus"), _SOFT, "cortex_m0plus", True, False, False, False
         ),
         "cortex-m3": Core(_gcc("cortex-m3"), _SOFT, "cortex_m3", True, True, False, False),
         "cortex-m4": Core(_gcc("cortex-m4"), _SOFT, "cortex_m4", True, True, False, False),
-        # Arm DDI0489F section 5.4: caches of the M7; DDI0403E section B3.2.
+        # Arm DDI0489F: caches of the M7.
         "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True),
         "cortex-m33": Core(_gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False),
         "cortex-m55": Core(
