@@ -1,6 +1,7 @@
 """generate: a quantized graph and a board -> a folder of C that builds by itself.
 
 model.c, model.h, kernels/    the model: all that somebody else's firmware needs
+manifest.json                 which kernel serves each layer, and why the others do not
 serial/                       the program: answers the host's requests on the UART
 samples.c, samples.h          inputs in flash, if asked for
 self_test.c, self_test.h      inputs and the outputs that the interpreter gives
@@ -20,7 +21,9 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
+from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
+from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.project import build_project, project_sources, write_project
@@ -94,8 +97,9 @@ def generate(
         DataError: samples of a wrong shape or type.
     """
     folder = Path(folder)
-    plan = plan_memory(graph)
-    model = model_code(graph, plan)
+    target = core_of(board).target
+    plan = plan_memory(graph, scratch_of(choose_kernels(graph, target)))
+    model = model_code(graph, plan, target)
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
@@ -105,6 +109,7 @@ def generate(
         (folder / name).mkdir(parents=True, exist_ok=True)
     _write(folder / "model.c", model.source)
     _write(folder / "model.h", model.header)
+    _write(folder / "manifest.json", model.manifest)
     for name in model.kernel_headers:
         shutil.copyfile(kernels_folder() / name, folder / KERNELS / name)
     sources = ["model.c", *_copy_serial(folder, "flash" if stored is not None else "serial")]

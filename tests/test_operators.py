@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,20 @@ from problems import PROBLEMS
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
-from edgeq.ops import OPERATORS
+from edgeq.ops import OPERATORS, Operator
+from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
+from firmware_gen.layers import Choice, choose_kernels
 
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
 ALIGNMENT = 8  # of the address sanitizer's shadow
+TARGETS = {"portable": PORTABLE, "dsp": Target(has_dsp=True)}
 
 
-def spread_plan(problems: list[Problem], graph: Graph) -> MemoryPlan:
+def spread_plan(
+    problems: list[Problem], graph: Graph, choices: tuple[Choice, ...]
+) -> MemoryPlan:
     """Every buffer by itself between red zones, but for outputs that are to be in place."""
     places: dict[str, Placement] = {}
     end = RED_ZONE
@@ -35,7 +41,7 @@ def spread_plan(problems: list[Problem], graph: Graph) -> MemoryPlan:
         places[name] = Placement(offset, nbytes, -1, len(graph.nodes))
         end = offset + nbytes + RED_ZONE
 
-    for problem, node in zip(problems, graph.nodes, strict=True):
+    for problem, node, choice in zip(problems, graph.nodes, choices, strict=True):
         for tensor in problem.inputs:
             if tensor.data is None:
                 put(tensor.name, tensor.nbytes)
@@ -44,8 +50,8 @@ def spread_plan(problems: list[Problem], graph: Graph) -> MemoryPlan:
             put(problem.output.name, problem.output.nbytes)
         else:
             places[problem.output.name] = places[host]
-        if scratch := problem.op.scratch_nbytes(*(t.shape for t in problem.inputs)):
-            put(scratch_name(node), scratch)
+        if choice.scratch_nbytes:
+            put(scratch_name(node), choice.scratch_nbytes)
     return MemoryPlan(end, end, 0, MappingProxyType(places))
 
 
@@ -73,8 +79,25 @@ def run_numba(problem: Problem) -> Array:
     return out
 
 
-@pytest.mark.parametrize("name", [operator.name for operator in OPERATORS])
-def test_reference_numba_and_c_agree_to_the_bit(name: str) -> None:
+def variants_of(operator: Operator) -> set[str]:
+    """The variants of the kernels of an operator, besides the portable ones."""
+    return {v.name for kind in operator.integer_classes for v in KERNELS[kind].variants}
+
+
+def cases() -> list[Any]:
+    """Each operator on each target for which it may have a kernel of its own."""
+    return [
+        pytest.param(operator, target, id=f"{operator.name}-{name}")
+        for operator in OPERATORS
+        for name, target in TARGETS.items()
+        if name == "portable" or variants_of(operator)
+    ]
+
+
+@pytest.mark.parametrize(("operator", "target"), cases())
+def test_reference_numba_and_c_agree_to_the_bit(operator: Operator, target: Target) -> None:
+    reached: set[str] = set()
+
     # One compilation serves a list of problems: the layers of one model.
     # Nothing is shrunk: the failure names one problem, and each try would be a compilation.
     @settings(
@@ -84,7 +107,7 @@ def test_reference_numba_and_c_agree_to_the_bit(name: str) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        st.lists(PROBLEMS[name], min_size=25, max_size=40),
+        st.lists(PROBLEMS[operator.name], min_size=25, max_size=40),
         st.sampled_from((("-O1",), ("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"))),
     )
     def check(problems: list[Problem], options: tuple[str, ...]) -> None:
@@ -96,12 +119,16 @@ def test_reference_numba_and_c_agree_to_the_bit(name: str) -> None:
             assert run_numba(problem).tobytes() == want.tobytes(), f"Numba: {problem}"
         with tempfile.TemporaryDirectory() as folder:
             sample = [x for p in named for x in p.arrays]
-            plan = spread_plan(named, graph)
-            (outputs,) = run_model(Path(folder), graph, plan, [sample], options)
-        for problem, want, got in zip(named, expected, outputs, strict=True):
-            assert got == want.tobytes(), f"C: {problem}"
+            choices = choose_kernels(graph, target)
+            plan = spread_plan(named, graph, choices)
+            (outputs,) = run_model(Path(folder), graph, plan, [sample], options, target)
+        for problem, choice, want, got in zip(named, choices, expected, outputs, strict=True):
+            assert got == want.tobytes(), f"C, {choice.variant}: {problem}"
+            reached.add(choice.variant)
 
     check()
+    if target != PORTABLE:
+        assert variants_of(operator) <= reached, "a variant that no test reaches is deleted"
 
 
 def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
@@ -123,17 +150,6 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
             missing.append(f"tests/problems.py: PROBLEMS[{operator.name!r}]")
     assert not missing
     used = {kernel.header for kernel in KERNELS.values()} - {None}
+    used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
     assert extra == {"edgeq_arith.h", "edgeq_window.h"}
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.data())
-@pytest.mark.parametrize("name", [operator.name for operator in OPERATORS])
-def test_kernels_want_the_scratch_that_the_operator_plans(
-    name: str, data: st.DataObject
-) -> None:
-    problem = data.draw(PROBLEMS[name])
-    shapes = [t.shape for t in problem.inputs]
-    kernel = KERNELS[type(problem.op)]
-    assert kernel.scratch_nbytes(problem.op, *shapes) == problem.op.scratch_nbytes(*shapes)
