@@ -85,6 +85,7 @@ AT = MappingProxyType(
         "int8_t": "INT8_AT",
         "uint8_t": "UINT8_AT",
         "int32_t": "INT32_AT",
+        "uint32_t": "UINT32_AT",
         "edgeq_float_bits": "FLOAT_BITS_AT",
         "edgeq_float_word": "FLOAT_WORD_AT",
     }
