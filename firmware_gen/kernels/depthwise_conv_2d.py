@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from firmware_gen.kernels import depthwise_3x3
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
     Kernel,
     Layer,
     LayerCode,
+    Variant,
     folded_bias,
     image_of,
     multiplier_constants,
@@ -58,4 +60,11 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     )
 
 
-KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes)
+THREE_BY_THREE = Variant(
+    "dsp_3x3",
+    "depthwise_conv_2d_3x3.h",
+    depthwise_3x3.why_not,
+    depthwise_3x3.emit,
+    depthwise_3x3.scratch_nbytes,
+)
+KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (THREE_BY_THREE,))
