@@ -8,7 +8,9 @@ would do it.
 
 from __future__ import annotations
 
+import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ import numpy as np
 from edgeq.errors import DataError
 from edgeq.graph import Array, Graph, Tensor
 from edgeq.ops.weights import quantize_array
+
+Note = Callable[[str], None]  # takes a line for the user
 
 
 def read_array(path: Path, key: str | None = None) -> Array:
@@ -30,10 +34,28 @@ def read_array(path: Path, key: str | None = None) -> Array:
     names = list(archive)
     wanted = key or ("inputs" if "inputs" in names else names[0] if len(names) == 1 else None)
     if wanted is None or wanted not in names:
-        raise DataError(
-            f"{path}: has the arrays {', '.join(names)}; must have '{wanted or key}'"
-        )
+        needed = f"must have '{key}'" if key else "must have one array, or one called 'inputs'"
+        raise DataError(f"{path}: has the arrays {', '.join(names) or 'none'}; {needed}")
     return archive[wanted]
+
+
+def read_input(
+    graph: Graph,
+    path: Path,
+    input_scale: float | None = None,
+    count: int | None = None,
+    note: Note = lambda text: None,
+) -> Array:
+    """The first `count` samples of a file (None: all), as the graph's only input wants them.
+
+    Raises:
+        DataError: as `read_array` and `to_input`; names the file.
+    """
+    x = read_array(path)
+    try:
+        return to_input(graph, x, input_scale, note)[:count]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_labelled(path: Path) -> tuple[Array, Array]:
@@ -63,11 +85,19 @@ def _load(path: Path) -> Array | dict[str, Array]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is no .npy or .npz file, or damaged: {error}") from error
+        # numpy takes what it does not know for a pickle, and advises to trust it
+        why = "" if "pickle" in str(error) else f": {error}"
+        raise DataError(
+            f"{path}: is no .npy or .npz file of numbers, or damaged{why}"
+        ) from error
 
 
-def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
+def to_input(
+    graph: Graph, x: Array, input_scale: float | None = None, note: Note = lambda text: None
+) -> Array:
     """`x` (N, ...) or one sample, as the graph's only input wants it; see the module.
+
+    `note` is told when integers are taken for reals.
 
     Raises:
         DataError: the graph has several inputs, the shape does not fit, NaN, or uint8 values of
@@ -77,6 +107,8 @@ def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
     if len(tensors) != 1:
         raise DataError(f"{graph.name}: has {len(tensors)} inputs, this command takes one")
     tensor = tensors[0]
+    if input_scale is not None and not (math.isfinite(input_scale) and input_scale > 0):
+        raise DataError(f"--input-scale is {input_scale}, must be a finite number > 0")
     x = _shaped(x, tensor)
     if x.dtype == tensor.dtype and x.dtype != np.float32 and input_scale is None:
         return x
@@ -88,6 +120,11 @@ def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
         raise DataError(
             f"{graph.name}: input is uint8, the network wants int8; say what a unit is worth "
             "with --input-scale (for pixels of 0 to 1: 0.00392156862745098)"
+        )
+    if x.dtype.kind != "f" and input_scale is None:
+        note(
+            f"{graph.name}: {x.dtype} values are taken for reals; "
+            "--input-scale says what one unit is worth"
         )
     real = x.astype(np.float32) * np.float32(1.0 if input_scale is None else input_scale)
     if not np.isfinite(real).all():
@@ -106,10 +143,3 @@ def _shaped(x: Array, tensor: Tensor) -> Array:
         wanted = ", ".join(["samples", *(str(e) for e in tensor.shape[1:])])
         raise DataError(f"'{tensor.name}': input shape is {x.shape}, must be ({wanted})")
     return x
-
-
-def in_reals(q: Array, tensor: Tensor) -> Array:
-    """Real = scale * (q - zero_point); float tensors as they are."""
-    if tensor.quant is None:
-        return q.astype(np.float32)
-    return (q.astype(np.float32) - tensor.quant.zero_point) * np.float32(tensor.quant.scale[0])

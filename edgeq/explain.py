@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from edgeq.errors import DataError
 
+_LARGEST = 2**64  # of M and P: beyond what an accumulator or a multiplier can be
+
 
 @dataclass(frozen=True, slots=True)
 class MultiplierRow:
@@ -23,10 +25,12 @@ def multiplier_rows(m: float, p: int, largest_n: int = 16) -> list[MultiplierRow
     """Rows for n = 1..largest_n; the first whose |error| < 1 is marked.
 
     Raises:
-        DataError: M is not a positive finite number.
+        DataError: M is not a positive number, or M or P is beyond 2**64.
     """
-    if not (math.isfinite(m) and m > 0):
-        raise DataError(f"M is {m}, must be a finite number > 0")
+    if not 0 < m <= _LARGEST:
+        raise DataError(f"M is {m}, must be a number > 0, at most 2**64")
+    if abs(p) > _LARGEST:
+        raise DataError(f"P is {p}, must be from -2**64 to 2**64")
     rows: list[MultiplierRow] = []
     found = False
     for n in range(1, largest_n + 1):

@@ -33,7 +33,7 @@ _DAMAGE = (
     EOFError,
     OSError,
     AttributeError,
-    NotImplementedError,
+    RuntimeError,  # of zipfile: encrypted, or a compression it does not know
 )
 
 

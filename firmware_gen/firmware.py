@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeq.board import Board
+from edgeq.board import Board, load_board
 from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
@@ -26,7 +26,7 @@ from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
-from firmware_gen.project import build_project, project_sources, write_project
+from firmware_gen.project import build_project, project_sources, write_project, writing
 from firmware_gen.runtime.drivers import runtime_folder
 from firmware_gen.toolchain import BuildResult, CompilerName, Progress
 from firmware_gen.vectors import (
@@ -78,14 +78,14 @@ class GeneratedFirmware:
 
 def generate(
     graph: Graph,
-    board: Board,
+    board: Board | str,
     folder: str | Path,
     *,
     samples: Array | Sequence[Array] | None = None,
     self_test: int = 2,
     stack_nbytes: int = STACK_NBYTES,
 ) -> GeneratedFirmware:
-    """Write the firmware of a quantized graph for a board into `folder`.
+    """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
 
     `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for
     each input of the graph, samples on the first axis. `self_test` is the number of vectors
@@ -94,9 +94,10 @@ def generate(
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.
         BoardError: the model cannot fit the board, with the bytes needed and the bytes there.
-        DataError: samples of a wrong shape or type.
+        DataError: samples of a wrong shape or type, or the folder cannot be written.
     """
     folder = Path(folder)
+    board = load_board(board) if isinstance(board, str) else board
     target = core_of(board).target
     plan = plan_memory(graph, scratch_of(choose_kernels(graph, target)))
     model = model_code(graph, plan, target)
@@ -104,7 +105,23 @@ def generate(
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
     check_fit(board, graph, plan, model.constant_nbytes + sample_nbytes, stack_nbytes)
+    with writing(folder):
+        sources, example = _write_program(graph, board, folder, model, stored, self_test)
+        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
+    return GeneratedFirmware(
+        folder, board, graph, plan, model, graph_digest(graph), sources, example
+    )
 
+
+def _write_program(
+    graph: Graph,
+    board: Board,
+    folder: Path,
+    model: ModelCode,
+    stored: tuple[Array, ...] | None,
+    self_test: int,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write all but the project's files; the C files of the program, and of the example."""
     for name in (KERNELS, SERIAL):
         (folder / name).mkdir(parents=True, exist_ok=True)
     _write(folder / "model.c", model.source)
@@ -127,10 +144,7 @@ def generate(
         example = ("example_main.c", "self_test.c", "model.c")
         names = " ".join(project_sources(board, example))
         _write(folder / "example.mk", _EXAMPLE_MK.format(sources=names))
-    write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
-    return GeneratedFirmware(
-        folder, board, graph, plan, model, graph_digest(graph), tuple(sources), example
-    )
+    return tuple(sources), example
 
 
 def build(

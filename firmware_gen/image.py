@@ -44,37 +44,46 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes that an image takes; .data counts in flash (its initial values) and in ram."""
+    """Bytes that an image takes, gaps of alignment included, so that all of them must fit.
 
-    flash_nbytes: int
-    ram_nbytes: int  # static: .data and .bss, with the arena
+    .data counts in flash (its initial values) and in ram.
+    """
+
+    flash_nbytes: int  # from the first to the last that is loaded: the size of the .bin
+    ram_nbytes: int  # static: .data and .bss, with the arena, up to the stack
     stack_nbytes: int  # reserved, with the guard below it
     sections: Mapping[str, int]  # sizes of all sections that take memory
 
 
 def memory_use(elf: Path) -> MemoryUse:
-    """What a linked image takes of flash and ram, by its sections.
+    """What a linked image takes of flash and ram.
 
     Raises:
-        ToolError: not a readable ELF file.
+        ToolError: not a readable ELF file, or nothing to load.
     """
-    flash = ram = stack = 0
+    segments = load_segments(elf)
+    last_address, last_bytes = segments[-1]
+    stack = 0
     sections: dict[str, int] = {}
+    ram: list[int] = []  # where variables begin and end
     with _opened(elf) as image:
         for section in image.iter_sections():
-            flags = section["sh_flags"]
-            nbytes = section["sh_size"]
+            flags, address = section["sh_flags"], int(section["sh_addr"])
+            nbytes = int(section["sh_size"])
             if not flags & SH_FLAGS.SHF_ALLOC or nbytes == 0:
                 continue
             sections[section.name] = nbytes
-            stored = section["sh_type"] != "SHT_NOBITS"
             if section.name == ".stack":
-                stack += nbytes
+                stack = nbytes
+                ram.append(address)
             elif flags & SH_FLAGS.SHF_WRITE:
-                ram += nbytes
-            if stored:
-                flash += nbytes
-    return MemoryUse(flash, ram, stack, MappingProxyType(sections))
+                ram += [address, address + nbytes]
+    return MemoryUse(
+        flash_nbytes=last_address + len(last_bytes) - segments[0][0],
+        ram_nbytes=max(ram, default=0) - min(ram, default=0),
+        stack_nbytes=stack,
+        sections=MappingProxyType(sections),
+    )
 
 
 def load_segments(elf: Path) -> list[tuple[int, bytes]]:

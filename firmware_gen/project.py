@@ -7,10 +7,12 @@ the model add are source files in the folder, named relative to it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgeq.board import Board
+from edgeq.errors import DataError
 from firmware_gen.image_files import write_image_files
 from firmware_gen.linker_script import STACK_NBYTES, linker_script
 from firmware_gen.runtime import drivers
@@ -130,6 +132,20 @@ _CMAKE_UF2 = (
 )
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Says of files that cannot be written which, and why.
+
+    Raises:
+        DataError: a file or a folder cannot be created or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise DataError(f"{where}: cannot be written: {error.strerror}") from error
+
+
 def write_project(
     board: Board,
     folder: Path,
@@ -183,18 +199,20 @@ def build_project(
     Raises:
         ToolError: no compiler, a file does not compile, or the image holds what it must not.
         BoardError: the image does not fit the board's memories.
+        DataError: build/ cannot be written.
     """
-    result = compile_and_link(
-        [folder / name for name in project_sources(board, sources)],
-        [*(folder / name for name in include_dirs), folder / RUNTIME],
-        folder / LINKER_SCRIPT,
-        board,
-        folder / BUILD / "firmware.elf",
-        compiler,
-        optimize,
-        progress,
-    )
-    write_image_files(result.elf, board)
+    with writing(folder):
+        result = compile_and_link(
+            [folder / name for name in project_sources(board, sources)],
+            [*(folder / name for name in include_dirs), folder / RUNTIME],
+            folder / LINKER_SCRIPT,
+            board,
+            folder / BUILD / "firmware.elf",
+            compiler,
+            optimize,
+            progress,
+        )
+        write_image_files(result.elf, board)
     return result
 
 

@@ -57,8 +57,8 @@ class BuildResult:
     elf: Path
     map: Path  # symbols by address, with their sizes
     compiler: str  # name and version
-    flash_nbytes: int  # with the initial values of .data
-    ram_nbytes: int  # .data and .bss, without the stack
+    flash_nbytes: int  # with the initial values of .data; the size of the .bin
+    ram_nbytes: int  # .data and .bss, up to the stack
     stack_nbytes: int
     sections: Mapping[str, int]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from problem import (
     FLOAT32,
@@ -368,3 +369,25 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "quantize": quantize(),
     "dequantize": dequantize(),
 }
+
+
+def make_problems(name: str, count: int) -> list[Problem]:
+    """Problems of one operator: `count`, or somewhat fewer if that many do not exist.
+
+    C is compiled for many at a time, so they are collected first; nothing is shrunk, a failure
+    names the one problem.
+    """
+    made: list[Problem] = []
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(PROBLEMS[name])
+    def collect(problem: Problem) -> None:
+        made.append(problem)
+
+    collect()
+    return made

@@ -30,7 +30,7 @@ from edgeq.cli.output import (
     say,
     show,
 )
-from edgeq.data import read_array, to_input
+from edgeq.data import read_input
 from edgeq.digest import graph_digest
 from edgeq.emulator import start
 from edgeq.errors import BoardError, DataError
@@ -163,7 +163,7 @@ def _generated(
     from firmware_gen import generate
 
     graph = quantized_model(model)
-    stored = None if samples is None else to_input(graph, read_array(samples))
+    stored = None if samples is None else read_input(graph, samples)
     return generate(graph, board, folder, samples=stored)
 
 
@@ -225,7 +225,7 @@ def stream_command(
             Recorder(ticks_hz=hz, csv_path=csv, jsonl_path=jsonl, formats=formats)
         )
         if data is not None and graph is not None:
-            results = _sent(link, to_input(graph, read_array(data), input_scale), count)
+            results = _sent(link, read_input(graph, data, input_scale, note=say), count)
         else:
             results = link.stream(count)
         if not json:
@@ -299,7 +299,7 @@ def verify_command(
 ) -> None:
     """Send inputs to a board and compare every byte of its outputs with the interpreter."""
     graph = quantized_model(model)
-    x = to_input(graph, read_array(data)[:count], input_scale)
+    x = read_input(graph, data, input_scale, count, say)
     if port is not None and board:
         raise DataError("verify takes --board (to emulate it) or --port, not both")
     if port is None and not board:

@@ -17,7 +17,7 @@ from edgeq.cli.output import (
     say,
     show,
 )
-from edgeq.data import read_array, read_labelled, to_input
+from edgeq.data import read_input, read_labelled, to_input
 from edgeq.errors import DataError
 from edgeq.evaluate import evaluate, run_graph
 from edgeq.explain import multiplier_rows
@@ -69,7 +69,7 @@ def quantize_command(
     graph = read_model(model)
     if graph.is_quantized:
         raise DataError(f"{model}: is quantized already; it can be used as it is")
-    x = to_input(graph, read_array(calibration)[:count], input_scale)
+    x = read_input(graph, calibration, input_scale, count, say)
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
@@ -106,7 +106,7 @@ def run_command(
 ) -> None:
     """Run a model on samples and write its first output."""
     graph = read_model(model)
-    x = to_input(graph, read_array(input), input_scale)
+    x = read_input(graph, input, input_scale, note=say)
     with progress_bar("running") as progress:
         outputs = run_graph(graph, x, progress)
     try:
@@ -135,7 +135,7 @@ def evaluate_command(
     """Measure a classifier's accuracy, with its confusion matrix."""
     graph = read_model(model)
     inputs, labels = read_labelled(data)
-    x = to_input(graph, inputs, input_scale)
+    x = to_input(graph, inputs, input_scale, say)
     with progress_bar("evaluating") as progress:
         result = evaluate(graph, x, labels, progress)
     record = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 console = Console()
 stderr = Console(stderr=True)
@@ -56,14 +57,15 @@ def show(as_json: bool, record: Any, *renderables: RenderableType) -> None:
         print(json.dumps(plain(record), indent=2))
         return
     for renderable in renderables:
-        console.print(renderable)
+        # The terminal wraps text better than rich does: a path stays one word.
+        console.print(renderable, highlight=False, soft_wrap=isinstance(renderable, str | Text))
 
 
 def plain(value: Any) -> Any:
     """The value in what JSON knows; dataclasses by field, arrays as lists, paths as text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
@@ -87,6 +89,7 @@ def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, i
         TimeElapsedColumn(),
         console=stderr,
         transient=True,
+        disable=not stderr.is_terminal,  # else it leaves empty lines in a log
     ) as progress:
         task = progress.add_task(title, total=None)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import abc
 from types import TracebackType
 
-from edgeq.errors import EmulatorError
+from edgeq.errors import EmulatorError, LinkError
 
 
 class Emulator(abc.ABC):
     """A running emulated board, closed by `close` or at the end of a `with` block.
 
     `port` is what pyserial's `serial_for_url` opens: a pty's path, or socket://127.0.0.1:N.
-    `error` is why the run stopped by itself, None while it goes on.
+    `error` is why the run stopped by itself, None while it goes on; a `with` block that a
+    LinkError ends raises it in its place.
     """
 
     port: str
@@ -50,3 +51,5 @@ class Emulator(abc.ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, LinkError) and self.error is not None:
+            raise self.error from error  # the reason why the link failed

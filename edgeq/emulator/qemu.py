@@ -76,8 +76,8 @@ class QemuBoard(Emulator):
         atexit.register(self.close)
         self._redirected = threading.Event()
         self._pty: str | None = None
-        self._reader = threading.Thread(target=self._read_output, daemon=True)
-        self._reader.start()
+        self._ended = threading.Event()  # Ctrl-C may interrupt a wait for it, not Thread.join
+        threading.Thread(target=self._read_output, daemon=True).start()
         self.port = port if port is not None else self._wait_for_pty()
 
     def _read_output(self) -> None:
@@ -98,6 +98,7 @@ class QemuBoard(Emulator):
                 f"{self._board.name}: QEMU ended with status {status}: {words or 'no message'}"
             )
         self._redirected.set()
+        self._ended.set()
 
     def _wait_for_pty(self) -> str:
         self._redirected.wait(_START_S)
@@ -119,15 +120,14 @@ class QemuBoard(Emulator):
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until QEMU has ended; False if time is up before."""
-        self._reader.join(timeout_s)
-        return not self._reader.is_alive()
+        return self._ended.wait(timeout_s)
 
     def close(self) -> None:
         """End QEMU."""
         if self._process.poll() is None:
             self._closed = True
             self._process.kill()
-        self._reader.join()
+        self._ended.wait()
         atexit.unregister(self.close)
 
 

@@ -79,8 +79,9 @@ class VirtualBoard(Emulator):
         self._closing = False
         self._closed = False
         self._closing_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"{board.name}", daemon=True)
-        self._thread.start()
+        # Not Thread.join: once Ctrl-C has interrupted it, CPython takes the thread for ended.
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name=f"{board.name}", daemon=True).start()
         atexit.register(self.close)
 
     def _map(self) -> None:
@@ -133,20 +134,19 @@ class VirtualBoard(Emulator):
     @property
     def returncode(self) -> int | None:
         """None while the board runs; 0 after `close`; 1 if it stopped, then see `error`."""
-        if self._thread.is_alive():
+        if not self._ended.is_set():
             return None
         return 1 if self.error is not None else 0
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the run has ended; False if time is up before."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout_s)
 
     def close(self) -> None:
         """End the run, also of a firmware that spins, and release the port."""
         self._closing = True
         self._machine.set_deadline(0)
-        self._thread.join()
+        self._ended.wait()
         with self._closing_lock:
             if self._closed:
                 return
@@ -163,6 +163,12 @@ class VirtualBoard(Emulator):
         self._machine.set_deadline(0)
 
     def _run(self) -> None:
+        try:
+            self._run_to_the_end()
+        finally:
+            self._ended.set()
+
+    def _run_to_the_end(self) -> None:
         try:
             while not self._closing:
                 self._step()

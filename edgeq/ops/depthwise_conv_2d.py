@@ -15,11 +15,11 @@ from edgeq.arith import clamp, requantize
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
-from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
-from edgeq.ops.op import FloatOp, IntegerOp, image_shape, quant_of
-from edgeq.ops.product import check_product, per_channel, verify_weights
+from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
+from edgeq.ops.op import FloatOp, IntegerOp, image_shape
+from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
 from edgeq.ops.product_jit import requantize_row
-from edgeq.ops.weights import filter_channels, product_multipliers, quantize_filter_tensors
+from edgeq.ops.weights import filter_channels, quantize_filter_tensors
 from edgeq.ops.window import Window
 
 
@@ -69,18 +69,9 @@ class DepthwiseConv2D(FloatOp):
 
     def lower(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> IntegerOp:
         """M[c] = s_input * s_filter[c] / s_output, in double precision."""
-        multiplier, shift = product_multipliers(
-            inputs[0], inputs[1], outputs[0], float32_product=False
-        )
-        low, high = quantized_range(outputs[0], self.activation_min, self.activation_max)
+        fused = self.activation_min, self.activation_max
         return QuantizedDepthwiseConv2D(
-            self.window,
-            input_zero_point=quant_of(inputs[0])[1],
-            output_zero_point=quant_of(outputs[0])[1],
-            activation_min=low,
-            activation_max=high,
-            multiplier=multiplier,
-            shift=shift,
+            self.window, *lower_product(inputs, outputs[0], fused, float32_product=False)
         )
 
 

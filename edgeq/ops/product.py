@@ -6,7 +6,30 @@ import numpy as np
 
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
-from edgeq.ops.op import INT8, INT32
+from edgeq.ops.activation import quantized_range
+from edgeq.ops.op import INT8, INT32, quant_of
+from edgeq.ops.weights import product_multipliers
+
+
+def lower_product(
+    inputs: tuple[Tensor, ...],
+    output: Tensor,
+    activation: tuple[float, float],
+    *,
+    float32_product: bool,
+) -> tuple[int, int, int, int, tuple[int, ...], tuple[int, ...]]:
+    """The fields that the three share, in their order: zero points, clamp, multiplier, shift.
+
+    M = s_input * s_filter / s_output; `float32_product` as in weights.product_multipliers.
+
+    Raises:
+        GraphError: the quantization of a tensor does not fit.
+    """
+    multiplier, shift = product_multipliers(
+        inputs[0], inputs[1], output, float32_product=float32_product
+    )
+    low, high = quantized_range(output, *activation)
+    return quant_of(inputs[0])[1], quant_of(output)[1], low, high, multiplier, shift
 
 
 def check_product(

@@ -82,9 +82,16 @@ def boards_picture(rows: Sequence[BoardRow]) -> Group:
             row.flashing or "-",
         ]
         if asked:
-            cells.append(row.fits or "")
+            cells.append(_short_fit(row.fits or ""))
         table.add_row(*cells, style="dim" if asked and row.fits != "yes" else None)
     return titled(f"{len(rows)} boards", table)
+
+
+def _short_fit(fits: str) -> str:
+    """The answer "yes", or which memories are too small; `edgeq generate` says by how much."""
+    if fits == "yes":
+        return fits
+    return "no: " + " and ".join(m for m in ("ram", "flash") if f"bytes of {m} needed" in fits)
 
 
 def kib(nbytes: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import serial
 from serial.tools import list_ports
@@ -104,10 +105,20 @@ def _why_not_open(name: str, error: Exception) -> str:
     if code == errno.ENOENT or "FileNotFoundError" in text:
         return f"{name}: no such port; {_ports_here()}"
     if name.startswith("socket://"):
+        if not _has_host_and_port(name):
+            return f"{name}: is no address; must be socket://HOST:PORT, PORT from 1 to 65535"
         return f"{name}: nothing answers at this address: {text}; is the emulator running?"
-    if code == errno.ENOTTY or "Could not configure port" in text:
-        return f"{name}: is not a serial port ({text}); {_ports_here()}"
+    if code in (errno.ENOTTY, errno.EISDIR) or "Could not configure port" in text:
+        return f"{name}: is not a serial port; {_ports_here()}"
     return f"{name}: cannot open the port: {text}; {_ports_here()}"
+
+
+def _has_host_and_port(name: str) -> bool:
+    try:
+        address = urlsplit(name)
+        return bool(address.hostname) and bool(address.port)
+    except ValueError:
+        return False
 
 
 def _ports_here() -> str:
