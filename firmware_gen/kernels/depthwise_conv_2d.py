@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D in C: accumulators of a pixel in scratch.
+"""DEPTHWISE_CONV_2D in C: a list of the taps of a pixel in scratch.
 
 Twin of edgeq/ops/depthwise_conv_2d.py.
 """
@@ -24,8 +24,8 @@ from firmware_gen.kernels.kernel import (
 
 
 def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
-    """One int32 accumulator per output channel."""
-    return 4 * shapes[1][2]
+    """Two offsets for each tap."""
+    return 8 * op.window.filter_h * op.window.filter_w
 
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
@@ -53,7 +53,7 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
                 layer.read(0),
                 layer.own("filter"),
                 layer.own("bias"),
-                layer.scratch(),
+                f"(struct edgeq_depthwise_tap *){layer.scratch()}",
                 layer.write(),
             ),
         ),
