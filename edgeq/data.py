@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 from edgeq.errors import DataError
 from edgeq.graph import Array, Graph, Tensor
 from edgeq.ops.weights import quantize_array
+
+Note = Callable[[str], None]  # takes a line for the user
 
 
 def read_array(path: Path, key: str | None = None) -> Array:
@@ -37,7 +40,11 @@ def read_array(path: Path, key: str | None = None) -> Array:
 
 
 def read_input(
-    graph: Graph, path: Path, input_scale: float | None = None, count: int | None = None
+    graph: Graph,
+    path: Path,
+    input_scale: float | None = None,
+    count: int | None = None,
+    note: Note = lambda text: None,
 ) -> Array:
     """The first `count` samples of a file (None: all), as the graph's only input wants them.
 
@@ -46,7 +53,7 @@ def read_input(
     """
     x = read_array(path)
     try:
-        return to_input(graph, x, input_scale)[:count]
+        return to_input(graph, x, input_scale, note)[:count]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -85,8 +92,12 @@ def _load(path: Path) -> Array | dict[str, Array]:
         ) from error
 
 
-def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
+def to_input(
+    graph: Graph, x: Array, input_scale: float | None = None, note: Note = lambda text: None
+) -> Array:
     """`x` (N, ...) or one sample, as the graph's only input wants it; see the module.
+
+    `note` is told when integers are taken for reals.
 
     Raises:
         DataError: the graph has several inputs, the shape does not fit, NaN, or uint8 values of
@@ -110,6 +121,11 @@ def to_input(graph: Graph, x: Array, input_scale: float | None = None) -> Array:
             f"{graph.name}: input is uint8, the network wants int8; say what a unit is worth "
             "with --input-scale (for pixels of 0 to 1: 0.00392156862745098)"
         )
+    if x.dtype.kind != "f" and input_scale is None:
+        note(
+            f"{graph.name}: {x.dtype} values are taken for reals; "
+            "--input-scale says what one unit is worth"
+        )
     real = x.astype(np.float32) * np.float32(1.0 if input_scale is None else input_scale)
     if not np.isfinite(real).all():
         raise DataError(f"{graph.name}: input holds NaN or infinite values")
@@ -127,10 +143,3 @@ def _shaped(x: Array, tensor: Tensor) -> Array:
         wanted = ", ".join(["samples", *(str(e) for e in tensor.shape[1:])])
         raise DataError(f"'{tensor.name}': input shape is {x.shape}, must be ({wanted})")
     return x
-
-
-def in_reals(q: Array, tensor: Tensor) -> Array:
-    """Real = scale * (q - zero_point); float tensors as they are."""
-    if tensor.quant is None:
-        return q.astype(np.float32)
-    return (q.astype(np.float32) - tensor.quant.zero_point) * np.float32(tensor.quant.scale[0])

@@ -39,10 +39,10 @@ static inline size_t edgeq_model_output_nbytes(size_t index) {{
 ALIGNMENT = 4  # of every tensor in the arena
 
 
-def model_header(graph: Graph, plan: MemoryPlan, model_digest: bytes) -> str:
+def model_header(graph: Graph, plan: MemoryPlan, digest: bytes) -> str:
     """The text of model.h."""
     body = _BODY.format(
-        macros=_macros(graph, plan, model_digest),
+        macros=_macros(graph, plan, digest),
         alignment=ALIGNMENT,
         input_nbytes=_nbytes_list(graph, "input"),
         output_nbytes=_nbytes_list(graph, "output"),
@@ -100,9 +100,9 @@ def _conversion(kind: str, tensor: Tensor) -> list[str]:
     return [text.replace("+ -", "- ").replace("- -", "+ ")]
 
 
-def _macros(graph: Graph, plan: MemoryPlan, model_digest: bytes) -> str:
-    digest = [f"0x{byte:02x}" for byte in model_digest]
-    first, second = ", ".join(digest[:8]), ", ".join(digest[8:])
+def _macros(graph: Graph, plan: MemoryPlan, digest: bytes) -> str:
+    octets = [f"0x{byte:02x}" for byte in digest]
+    first, second = ", ".join(octets[:8]), ", ".join(octets[8:])
     lines = [
         c_text.define("EDGEQ_MODEL_NAME", c_text.string_literal(graph.name)),
         f"#define EDGEQ_MODEL_DIGEST {{{first}, \\\n                            {second}}}\n",

@@ -15,7 +15,7 @@ from edgeq import Interpreter
 from edgeq.errors import GraphError
 from edgeq.graph import Graph, Node, Tensor
 from edgeq.importers import read_model
-from edgeq.memory import ALIGNMENT, MemoryPlan, plan_memory, scratch_name
+from edgeq.memory import ALIGNMENT, MemoryPlan, Overlap, plan_memory, scratch_name
 from edgeq.memory.blocks import layout_of, shared_nbytes
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.mean import QuantizedMean
@@ -135,9 +135,9 @@ def test_scratch_is_part_of_the_plan_and_may_be_another() -> None:
     assert plan.placements[scratch_name(node)].nbytes == 12
     assert plan.lower_bound_nbytes == 12 + 3 + 12
     assert plan.peak_step == 0
-    wider = plan_memory(graph, lambda node, shapes: 10 * shapes[0][3])
+    wider = plan_memory(graph, {"y": 30})
     assert wider.placements[scratch_name(node)].nbytes == 30
-    assert scratch_name(node) not in plan_memory(graph, lambda node, shapes: 0).placements
+    assert scratch_name(node) not in plan_memory(graph, {"y": 0}).placements
 
 
 def chain(length: int) -> Graph:
@@ -158,7 +158,8 @@ def test_a_chain_slides_through_itself_and_moves_take_the_slide_back() -> None:
     assert two.arena_nbytes == 144 + 2 * 48
     assert two.lower_bound_nbytes == 144 + 48
     (row,) = one.overlaps_at(0)
-    assert row == ("x1", "x0", 144 - 48)
+    assert row == Overlap(0, "x1", "x0", 144 - 48)
+    assert one.overlaps() == [row]
     # No slide and one disjoint copy cost the same after three layers; a copy, less.
     eight = chain(8)
     assert plan_memory(eight).arena_nbytes == 288

@@ -33,10 +33,11 @@ from edgeq.cli.output import (
 from edgeq.data import read_input
 from edgeq.digest import graph_digest
 from edgeq.emulator import start
-from edgeq.errors import BoardError, DataError
+from edgeq.errors import BoardError, DataError, ToolError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
+from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
 from edgeq.report import firmware as picture
 from edgeq.stream import Link, OutputFormat, Recorder, Result, open_link
@@ -44,6 +45,7 @@ from edgeq.stream.recorder import decode_outputs
 from edgeq.stream.verify import Verification, verify
 
 if TYPE_CHECKING:
+    from edgeq.emulator.stack import StackBound
     from firmware_gen import GeneratedFirmware
     from firmware_gen.toolchain import BuildResult
 
@@ -72,7 +74,7 @@ def boards_command(
     json: JsonOption = False,
 ) -> None:
     """List the boards, with what emulates and what flashes them."""
-    graph = quantized_model(model) if model is not None else None
+    graph = arrange(optimize(quantized_model(model))) if model is not None else None
     rows = []
     for name in board_names():
         board = load_board(name)
@@ -87,7 +89,7 @@ def _fits(graph: Graph, board: Board) -> str:
 
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
-        check_fit(board, graph, plan_memory(arrange(graph)), constants, STACK_NBYTES)
+        check_fit(board, graph, plan_memory(graph), constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
     return "yes"
@@ -132,15 +134,33 @@ def build_command(
     """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
     firmware = _generated(model, load_board(board), output, samples)
     result = _built(firmware, compiler)
-    record = {"build": result, "board": firmware.board.name, "digest": firmware.digest}
+    bound = _stack_bound(result.elf, firmware.board)
+    record = {
+        "build": result,
+        "board": firmware.board.name,
+        "digest": firmware.digest,
+        "stack_bound_nbytes": bound.known_nbytes if bound else None,
+    }
     show(
         json,
         record,
         picture.memory_picture(
             firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
         ),
+        picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}",
     )
+
+
+def _stack_bound(elf: Path, board: Board) -> StackBound | None:
+    """Of the whole program; None without the package that reads its code."""
+    from edgeq.emulator.image import read_image
+    from edgeq.emulator.stack import firmware_bounds
+
+    try:
+        return firmware_bounds(read_image(elf), board.core)[1]
+    except ToolError:
+        return None
 
 
 def quantized_model(path: Path) -> Graph:
@@ -226,7 +246,7 @@ def stream_command(
             Recorder(ticks_hz=hz, csv_path=csv, jsonl_path=jsonl, formats=formats)
         )
         if data is not None and graph is not None:
-            results = _sent(link, read_input(graph, data, input_scale), count)
+            results = _sent(link, read_input(graph, data, input_scale, note=say), count)
         else:
             results = link.stream(count)
         if not json:
@@ -300,7 +320,7 @@ def verify_command(
 ) -> None:
     """Send inputs to a board and compare every byte of its outputs with the interpreter."""
     graph = quantized_model(model)
-    x = read_input(graph, data, input_scale, count)
+    x = read_input(graph, data, input_scale, count, say)
     if port is not None and board:
         raise DataError("verify takes --board (to emulate it) or --port, not both")
     if port is None and not board:

@@ -25,18 +25,18 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
+from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
 
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
-    """Show a model's layers, inputs, outputs, MACs, weights and memory plan."""
+    """Show a model's layers, inputs, outputs, MACs, weights and the firmware's memory plan."""
     graph = read_model(model)
-    if graph.is_quantized:
-        graph = arrange(graph)
-    plan = plan_memory(graph) if graph.is_quantized else None
-    rows = picture.layer_rows(graph, plan)
+    optimized = arrange(optimize(graph)) if graph.is_quantized else None
+    plan = plan_memory(optimized) if optimized else None
+    rows = picture.layer_rows(graph, optimized, plan)
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
@@ -44,18 +44,20 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         "outputs": [picture.tensor_row(t) for t in graph.output_tensors()],
         "layers": rows,
         "macs": sum(r.macs for r in rows),
+        "live_macs": sum(r.live_macs for r in rows),
         "weight_nbytes": sum(r.weight_nbytes for r in rows),
+        "live_weight_nbytes": sum(r.live_weight_nbytes for r in rows),
         "arena_nbytes": plan.arena_nbytes if plan else None,
         "lower_bound_nbytes": plan.lower_bound_nbytes if plan else None,
         "peak_step": plan.peak_step if plan else None,
         "placements": dict(plan.placements) if plan else None,
-        "overlaps": picture.overlap_rows(plan, len(rows)) if plan else None,
+        "overlaps": plan.overlaps() if plan else None,
     }
     show(
         json,
         record,
         picture.model_picture(graph, rows, plan, console.width),
-        picture.model_summary(graph, rows, plan),
+        picture.model_summary(graph, optimized, rows, plan),
     )
 
 
@@ -73,11 +75,11 @@ def quantize_command(
     graph = read_model(model)
     if graph.is_quantized:
         raise DataError(f"{model}: is quantized already; it can be used as it is")
-    x = read_input(graph, calibration, input_scale, count)
+    x = read_input(graph, calibration, input_scale, count, say)
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
-    plan = plan_memory(arrange(quantized))
+    plan = plan_memory(arrange(optimize(quantized)))
     source = quantized.input_tensors()[0]
     record = {
         "output": output,
@@ -110,7 +112,7 @@ def run_command(
 ) -> None:
     """Run a model on samples and write its first output."""
     graph = read_model(model)
-    x = read_input(graph, input, input_scale)
+    x = read_input(graph, input, input_scale, note=say)
     with progress_bar("running") as progress:
         outputs = run_graph(graph, x, progress)
     try:
@@ -139,7 +141,7 @@ def evaluate_command(
     """Measure a classifier's accuracy, with its confusion matrix."""
     graph = read_model(model)
     inputs, labels = read_labelled(data)
-    x = to_input(graph, inputs, input_scale)
+    x = to_input(graph, inputs, input_scale, say)
     with progress_bar("evaluating") as progress:
         result = evaluate(graph, x, labels, progress)
     record = {

@@ -4,15 +4,14 @@
 `plan` gives the MemoryPlan of a graph. passes/arrange.py prepares a graph for it.
 """
 
-from edgeq.memory.blocks import ALIGNMENT, ScratchOf, default_scratch, scratch_name
-from edgeq.memory.plan import MemoryPlan, Placement, plan_memory
+from edgeq.memory.blocks import ALIGNMENT, scratch_name
+from edgeq.memory.plan import MemoryPlan, Overlap, Placement, plan_memory
 
 __all__ = [
     "ALIGNMENT",
     "MemoryPlan",
+    "Overlap",
     "Placement",
-    "ScratchOf",
-    "default_scratch",
     "plan_memory",
     "scratch_name",
 ]

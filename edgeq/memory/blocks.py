@@ -8,18 +8,14 @@ operator says how far below the input the output must start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from edgeq.errors import GraphError
-from edgeq.graph import Graph, Node, Shape
+from edgeq.graph import Graph, Node
 from edgeq.ops.op import IntegerOp
 
 ALIGNMENT = 4  # bytes; of every offset: kernels read words
-
-# Bytes of scratch that the kernel of a node needs, for these input shapes.
-ScratchOf: TypeAlias = Callable[[Node, Sequence[Shape]], int]
 
 
 def scratch_name(node: Node) -> str:
@@ -27,10 +23,15 @@ def scratch_name(node: Node) -> str:
     return f"{node.name}:scratch"
 
 
-def default_scratch(node: Node, shapes: Sequence[Shape]) -> int:
-    """What the operator itself says: the portable kernels' scratch."""
+def scratch_nbytes(graph: Graph, node: Node, scratch: Mapping[str, int] | None) -> int:
+    """Bytes of scratch of a node: as the mapping says, by the node's name, else its operator.
+
+    A node that the mapping does not have is one that passes/arrange.py has added: none.
+    """
+    if scratch is not None:
+        return scratch.get(node.name, 0)
     assert isinstance(node.op, IntegerOp)
-    return node.op.scratch_nbytes(*shapes)
+    return node.op.scratch_nbytes(*(t.shape for t in graph.tensors_of(node.inputs)))
 
 
 def aligned(nbytes: int) -> int:
@@ -81,8 +82,8 @@ def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     return {name: (first[name], last[name]) for name in first}
 
 
-def layout_of(graph: Graph, scratch_of: ScratchOf = default_scratch) -> Layout:
-    """The blocks of an integer graph.
+def layout_of(graph: Graph, scratch: Mapping[str, int] | None = None) -> Layout:
+    """The blocks of an integer graph; `scratch` as in plan_memory.
 
     Raises:
         GraphError: the graph is not quantized.
@@ -105,8 +106,7 @@ def layout_of(graph: Graph, scratch_of: ScratchOf = default_scratch) -> Layout:
                 index_of[name] = source
                 blocks[source].names.append(name)
                 blocks[source].last_step = max(blocks[source].last_step, lives[name][1])
-        shapes = [graph.tensors[name].shape for name in node.inputs]
-        if nbytes := scratch_of(node, shapes):
+        if nbytes := scratch_nbytes(graph, node, scratch):
             blocks.append(Block([scratch_name(node)], nbytes, step, step))
     slides: dict[tuple[int, int], int] = {}
     for step, node in enumerate(graph.nodes):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgeq.graph import Graph
-from edgeq.memory.blocks import ScratchOf, default_scratch, layout_of, lifetimes, lower_bound
+from edgeq.memory.blocks import layout_of, lifetimes, lower_bound
 from edgeq.memory.search import find_offsets
 
 
@@ -27,6 +27,16 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two buffers that share bytes while one layer reads the one and writes the other."""
+
+    step: int
+    first: str  # the one that starts lower, or at the same byte
+    second: str
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Offsets of one arena, its size, and the proof of how small it could be."""
 
@@ -40,27 +50,33 @@ class MemoryPlan:
         live = [n for n, p in self.placements.items() if p.first_step <= step <= p.last_step]
         return sorted(live, key=lambda n: (self.placements[n].offset, n))
 
-    def overlaps_at(self, step: int) -> list[tuple[str, str, int]]:
-        """(name, name, bytes) of every two buffers that share bytes while both are live."""
+    def overlaps(self) -> list[Overlap]:
+        """What shares bytes, at all steps."""
+        last = max((p.last_step for p in self.placements.values()), default=-1)
+        return [found for step in range(last + 1) for found in self.overlaps_at(step)]
+
+    def overlaps_at(self, step: int) -> list[Overlap]:
+        """Every two buffers that share bytes while both are live."""
         live = self.live_at(step)
         found = []
         for i, a in enumerate(live):
             for b in live[i + 1 :]:
                 p, q = self.placements[a], self.placements[b]
                 if (shared := min(p.end, q.end) - max(p.offset, q.offset)) > 0:
-                    found.append((a, b, shared))
+                    found.append(Overlap(step, a, b, shared))
         return found
 
 
-def plan_memory(graph: Graph, scratch: ScratchOf | None = None) -> MemoryPlan:
+def plan_memory(graph: Graph, scratch: Mapping[str, int] | None = None) -> MemoryPlan:
     """Place every activation and scratch buffer of an integer graph, its nodes in this order.
 
-    `scratch` gives the bytes of scratch of a node; without it, what the operators say.
+    `scratch` is what the kernels of a target need, bytes by name of the node; without it, what
+    the interpreter's need.
 
     Raises:
         GraphError: the graph is not quantized.
     """
-    layout = layout_of(graph, scratch or default_scratch)
+    layout = layout_of(graph, scratch)
     bound, peak_step = lower_bound(layout)
     size, offsets = find_offsets(layout, bound)
     placements = {}

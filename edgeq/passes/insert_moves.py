@@ -7,10 +7,11 @@ of a copy.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from edgeq.graph import Graph, Node
-from edgeq.memory.blocks import ScratchOf, default_scratch, layout_of, lower_bound
+from edgeq.memory.blocks import layout_of, lower_bound
 from edgeq.memory.search import find_offsets
 from edgeq.ops.move import Move
 from edgeq.ops.op import INT8
@@ -20,7 +21,7 @@ TRIALS = 60  # orders that each of many searches tries
 MOST_LIMITS = 4  # arena sizes between the smallest and that without moves to look at
 
 
-def insert_moves(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
+def insert_moves(graph: Graph, scratch: Mapping[str, int] | None = None) -> Graph:
     """The same graph, with a MOVE before some nodes if the smaller arena is worth the copies.
 
     Starts from a MOVE wherever an output must slide below its input, and takes out one after
@@ -30,7 +31,7 @@ def insert_moves(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
     Raises:
         GraphError: the graph is not quantized.
     """
-    bound, _ = lower_bound(layout_of(graph, scratch or default_scratch))
+    bound, _ = lower_bound(layout_of(graph, scratch))
     plain = _arena_nbytes(graph, scratch, bound)
     wanted = _candidates(graph, scratch)
     if plain == bound or not wanted:
@@ -53,12 +54,12 @@ def insert_moves(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
     return best
 
 
-def _arena_nbytes(graph: Graph, scratch: ScratchOf | None, enough: int) -> int:
-    return find_offsets(layout_of(graph, scratch or default_scratch), enough, TRIALS)[0]
+def _arena_nbytes(graph: Graph, scratch: Mapping[str, int] | None, enough: int) -> int:
+    return find_offsets(layout_of(graph, scratch), enough, TRIALS)[0]
 
 
 def _fewest(
-    graph: Graph, steps: tuple[int, ...], limit: int, scratch: ScratchOf | None
+    graph: Graph, steps: tuple[int, ...], limit: int, scratch: Mapping[str, int] | None
 ) -> tuple[int, ...]:
     """The steps without those that the arena can do without, within the limit."""
     for step in steps:
@@ -68,9 +69,9 @@ def _fewest(
     return steps
 
 
-def _candidates(graph: Graph, scratch: ScratchOf | None) -> tuple[int, ...]:
+def _candidates(graph: Graph, scratch: Mapping[str, int] | None) -> tuple[int, ...]:
     """The steps at which an output is pushed below its input: disjoint they would not fit."""
-    layout = layout_of(graph, scratch or default_scratch)
+    layout = layout_of(graph, scratch)
     bound, _ = lower_bound(layout)
     steps = []
     for (out, x), distance in layout.slides.items():

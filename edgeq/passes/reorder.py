@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from edgeq.graph import Graph, Node
 from edgeq.memory.blocks import (
-    ScratchOf,
-    default_scratch,
     layout_of,
     lower_bound,
     overlap_of,
+    scratch_nbytes,
     shared_nbytes,
 )
 from edgeq.ops.op import IntegerOp
@@ -20,7 +19,7 @@ from edgeq.ops.op import IntegerOp
 MOST_STATES = 2000  # sets of finished nodes that the exact search looks at
 
 
-def reorder(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
+def reorder(graph: Graph, scratch: Mapping[str, int] | None = None) -> Graph:
     """The same graph with its nodes permuted if that lowers the bytes live at the peak.
 
     Exact (the least peak over all orders) if the graph has at most MOST_STATES sets of nodes
@@ -30,7 +29,6 @@ def reorder(graph: Graph, scratch: ScratchOf | None = None) -> Graph:
     Raises:
         GraphError: the graph is not quantized.
     """
-    scratch = scratch or default_scratch
     peak, _ = lower_bound(layout_of(graph, scratch))
     costs = _Costs(graph, scratch)
     order = _exact(costs) or _greedy(costs)
@@ -53,7 +51,7 @@ class _Root:
 class _Costs:
     """Bytes live while a node runs and after it, given the set of nodes finished before."""
 
-    def __init__(self, graph: Graph, scratch: ScratchOf) -> None:
+    def __init__(self, graph: Graph, scratch: Mapping[str, int] | None) -> None:
         self.graph = graph
         self.count = len(graph.nodes)
         self.roots: list[_Root] = []
@@ -81,9 +79,7 @@ class _Costs:
             _Root(r.names, r.nbytes, r.producer, readers[i], i in outputs)
             for i, r in enumerate(self.roots)
         ]
-        self.scratch = [
-            scratch(node, [graph.tensors[n].shape for n in node.inputs]) for node in graph.nodes
-        ]
+        self.scratch = [scratch_nbytes(graph, node, scratch) for node in graph.nodes]
         self.slides = [self._slides(node) for node in graph.nodes]
 
     def _slides(self, node: Node) -> dict[int, int]:
