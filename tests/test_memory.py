@@ -21,6 +21,8 @@ from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.mean import QuantizedMean
 from edgeq.passes.arrange import arrange
 from edgeq.passes.insert_moves import insert_moves
+from firmware_gen.cores import PORTABLE, Target
+from firmware_gen.layers import choose_kernels, scratch_of
 
 
 def permitted(graph: Graph, plan: MemoryPlan, a: str, b: str) -> bool:
@@ -97,7 +99,10 @@ def test_running_in_the_arena_equals_running_with_separate_buffers(
         np.testing.assert_array_equal(ours, values[name], err_msg=name)
 
 
-def test_generated_c_in_the_arena_equals_separate_buffers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [PORTABLE, Target(has_dsp=True)])
+def test_generated_c_in_the_arena_equals_separate_buffers(
+    target: Target, tmp_path: Path
+) -> None:
     made: list[Graph] = []
 
     @settings(
@@ -109,17 +114,17 @@ def test_generated_c_in_the_arena_equals_separate_buffers(tmp_path: Path) -> Non
     @given(graphs(16))
     def collect(graph: Graph) -> None:
         if graph.nodes:
-            made.append(arrange(graph))
+            made.append(arrange(graph, scratch_of(choose_kernels(graph, target))))
 
     collect()
     overlapping = 0
     for index, graph in enumerate(made):
-        plan = plan_memory(graph)
+        plan = plan_memory(graph, scratch_of(choose_kernels(graph, target)))
         overlapping += any(plan.overlaps_at(step) for step in range(len(graph.nodes)))
         folder = tmp_path / str(index)
         folder.mkdir()
         samples = [[input_of(graph, seed)] for seed in range(3)]
-        got = run_model(folder, graph, plan, samples, ("-O2",))
+        got = run_model(folder, graph, plan, samples, ("-O2",), target)
         for (x,), outputs in zip(samples, got, strict=True):
             values = values_of(graph, x)
             assert outputs == [values[n].tobytes() for n in graph.outputs], graph.nodes

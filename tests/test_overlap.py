@@ -17,11 +17,13 @@ from problem import Problem, graph_of
 from problems import make_problems
 
 from edgeq.graph import Array, Graph
-from edgeq.memory import MemoryPlan, Placement, scratch_name
+from edgeq.memory import MemoryPlan, Placement
 from edgeq.memory.blocks import aligned
 from edgeq.ops import OPERATORS, Window
 from edgeq.ops.overlap import rows_overlap, window_overlap
+from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
+from firmware_gen.layers import Choice, choose_kernels
 
 # Operators whose rows are the rows of an image.
 BY_ROWS = ("conv_2d", "depthwise_conv_2d", "average_pool_2d", "max_pool_2d", "pad")
@@ -85,7 +87,10 @@ def test_numba_kernels_are_right_at_the_distance(name: str) -> None:
 
 
 def overlapping_plan(
-    pairs: list[tuple[Problem, int, int]], named: list[Problem], graph: Graph
+    pairs: list[tuple[Problem, int, int]],
+    named: list[Problem],
+    graph: Graph,
+    choices: tuple[Choice, ...],
 ) -> MemoryPlan:
     places: dict[str, Placement] = {}
     end = GUARD
@@ -96,7 +101,7 @@ def overlapping_plan(
         places[name] = Placement(offset, nbytes, -1, len(graph.nodes))
         end = offset + nbytes + GUARD
 
-    for (_, index, least), problem, node in zip(pairs, named, graph.nodes, strict=True):
+    for (_, index, least), problem, choice in zip(pairs, named, choices, strict=True):
         for position, tensor in enumerate(problem.inputs):
             if tensor.data is None:
                 put(tensor.name, tensor.nbytes, max(least, 0) if position == index else 0)
@@ -105,18 +110,27 @@ def overlapping_plan(
                     nbytes = problem.output.nbytes
                     places[problem.output.name] = Placement(at, nbytes, -1, len(graph.nodes))
                     end = max(end, at + nbytes + GUARD)
-        if scratch := problem.op.scratch_nbytes(*(t.shape for t in problem.inputs)):
-            put(scratch_name(node), scratch)
+        if choice.scratch_nbytes:
+            put(f"{choice.node}:scratch", choice.scratch_nbytes)
     return MemoryPlan(end, end, 0, MappingProxyType(places))
 
 
-@pytest.mark.parametrize("name", OVERLAPPING)
-def test_c_kernels_are_right_at_the_distance(name: str, tmp_path: Path) -> None:
+def targets_of(name: str) -> list[Target]:
+    """Portable, and with the DSP extension where an operator has kernels for it."""
+    (operator,) = (o for o in OPERATORS if o.name == name)
+    has_variants = any(KERNELS[kind].variants for kind in operator.integer_classes)
+    return [PORTABLE, Target(has_dsp=True)] if has_variants else [PORTABLE]
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [(name, t) for name in OVERLAPPING for t in targets_of(name)]
+)
+def test_c_kernels_are_right_at_the_distance(name: str, target: Target, tmp_path: Path) -> None:
     pairs = shadows(name)
     named, graph = graph_of([problem for problem, _, _ in pairs])
     sample = [x for p in named for x in p.arrays]
-    plan = overlapping_plan(pairs, named, graph)
-    (outputs,) = run_model(tmp_path, graph, plan, [sample], ("-O2",))
+    plan = overlapping_plan(pairs, named, graph, choose_kernels(graph, target))
+    (outputs,) = run_model(tmp_path, graph, plan, [sample], ("-O2",), target)
     for problem, got, (_, _, distance) in zip(named, outputs, pairs, strict=True):
         (expected,) = problem.op.reference(*problem.values())
         assert got == expected.tobytes(), f"{distance}: {problem}"
@@ -209,6 +223,7 @@ def test_no_kernel_promises_that_its_input_and_output_are_apart() -> None:
     # In C, `restrict` on them would make an overlap undefined behaviour.
     apart = {"mean.h", "concatenation.h"}
     headers = {k.header for k in KERNELS.values()} - {None} - apart
+    headers |= {v.header for k in KERNELS.values() for v in k.variants}
     for header in sorted(headers):
         text = (kernels_folder() / header).read_text(encoding="utf-8")
         assert not re.search(r"restrict (x|input\d?|out)\b", text), header
