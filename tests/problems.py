@@ -382,8 +382,7 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
 def make_problems(name: str, count: int) -> list[Problem]:
     """Problems of one operator: `count`, or somewhat fewer if that many do not exist.
 
-    C is compiled for many at a time, so they are collected first; nothing is shrunk, a failure
-    names the one problem.
+    Collected first, as C is compiled for many at a time; nothing is shrunk.
     """
     made: list[Problem] = []
 

@@ -203,4 +203,4 @@ def test_the_arenas_of_the_real_models(name: str, most: int, model_path) -> None
     plan = plan_memory(graph)
     check_plan(graph, plan)
     assert plan.arena_nbytes <= most
-    assert plan.arena_nbytes <= 1.01 * plan.lower_bound_nbytes
+    assert plan.arena_nbytes <= 1.03 * plan.lower_bound_nbytes
