@@ -16,12 +16,16 @@ from firmware_matrix import digits
 from toolchains import COMPILERS, need_compiler, need_program
 
 import edgeq
-from edgeq.board import board_names
+from edgeq.board import board_names, load_board
 from edgeq.data import to_input
 from edgeq.demo import load_digits
 from edgeq.digest import graph_digest
-from edgeq.memory import plan_memory
+from edgeq.memory import MemoryPlan, plan_memory
+from edgeq.passes import optimize
+from edgeq.passes.arrange import arrange
+from firmware_gen.cores import core_of
 from firmware_gen.image import memory_use
+from firmware_gen.layers import choose_kernels, scratch_of
 
 BOARD = ("--board", "mps2_an386")
 DIGITS = "digits.edgeq"
@@ -41,9 +45,16 @@ def outputs(count: int) -> np.ndarray:
     return y
 
 
+def plan_of_board() -> MemoryPlan:
+    target = core_of(load_board(BOARD[1])).target
+    graph = optimize(digits())
+    scratch = scratch_of(choose_kernels(graph, target))
+    return plan_memory(arrange(graph, scratch), scratch)
+
+
 def test_inspect_shows_layers_and_memory(edgeq_command: CommandLine) -> None:
     found = record(edgeq_command("inspect", DIGITS, "--json"))
-    plan = plan_memory(digits())
+    plan = plan_memory(arrange(digits()))
     assert found["quantized"] is True
     assert found["arena_nbytes"] == plan.arena_nbytes
     assert found["lower_bound_nbytes"] == plan.lower_bound_nbytes
@@ -61,7 +72,7 @@ def test_quantize_run_and_evaluate_agree_with_the_library(edgeq_command: Command
     arguments = ("quantize", "float.onnx", "--calibration", "train.npz", "-o", "own.edgeq")
     found = record(edgeq_command(*arguments, "--json"))
     assert found["samples"] == 100
-    assert found["arena_nbytes"] == plan_memory(digits()).arena_nbytes
+    assert found["arena_nbytes"] == plan_memory(arrange(digits())).arena_nbytes
     assert found["float_weight_nbytes"] > 3 * found["weight_nbytes"]
     assert graph_digest(edgeq.read_model("own.edgeq")) != b""
 
@@ -106,7 +117,7 @@ def test_boards_lists_all_and_says_where_a_model_fits(edgeq_command: CommandLine
 def test_generate_writes_the_folder(edgeq_command: CommandLine) -> None:
     found = record(edgeq_command("generate", DIGITS, *BOARD, "-o", "out", "--json"))
     assert found["digest"] == graph_digest(digits()).hex()
-    assert found["arena_nbytes"] == plan_memory(digits()).arena_nbytes
+    assert found["arena_nbytes"] == plan_of_board().arena_nbytes
     assert {"model.c", "model.h", "Makefile", "link.ld"} <= set(found["files"])
     assert all((Path("out") / name).is_file() for name in found["files"])
     assert "make -C out" in edgeq_command("generate", DIGITS, *BOARD, "-o", "out").out
