@@ -162,7 +162,7 @@ def profile_model(
         counts = profile_of(watch, code.called, board, image, machine.read_memory)
     profile = picture.model_profile(
         counts,
-        firmware.graph,
+        firmware.optimized,
         firmware.plan,
         code.layers,
         code.layer_nbytes,

@@ -94,7 +94,7 @@ def model_profile(
     parts = {part.name: part for part in called}
     users = Counter(name for part in profile.parts for name in part.functions)
     rows = []
-    for row, name in zip(layer_rows(graph, plan), layers, strict=True):
+    for row, name in zip(layer_rows(graph, graph, plan), layers, strict=True):
         part = parts.get(name, Part(name, 0, 0, 0, {}))
         cycles = part.cycles / profile.runs
         rows.append(
