@@ -61,8 +61,11 @@ class _Block:
         return self.first_step <= other.last_step and other.first_step <= self.last_step
 
 
-def plan_memory(graph: Graph) -> MemoryPlan:
+def plan_memory(graph: Graph, scratch: Mapping[str, int] | None = None) -> MemoryPlan:
     """Place every activation and scratch buffer of an integer graph.
+
+    `scratch` is what the kernels of a target need, bytes by name of the node; without it, what
+    the interpreter's need.
 
     Greedy by several orders (size, lifetime, area), each buffer in the lowest gap that is free
     while it is live; the smallest result is kept, and none is tried further once it reaches the
@@ -73,7 +76,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
     """
     if not graph.is_quantized:
         raise GraphError(f"{graph.name}: is a float graph, must be quantized to be planned")
-    blocks = _blocks(graph)
+    blocks = _blocks(graph, scratch)
     bound, peak_step = _lower_bound(blocks, len(graph.nodes))
     best: dict[int, int] | None = None
     best_size = 0
@@ -110,7 +113,7 @@ def _lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     return {name: (first[name], last[name]) for name in first}
 
 
-def _blocks(graph: Graph) -> list[_Block]:
+def _blocks(graph: Graph, scratch: Mapping[str, int] | None) -> list[_Block]:
     lives = _lifetimes(graph)
     block_of: dict[str, _Block] = {}
     blocks: list[_Block] = []
@@ -132,9 +135,12 @@ def _blocks(graph: Graph) -> list[_Block]:
                 block_of[name] = host
             else:
                 add(name, graph.tensors[name].nbytes, *lives[name])
-        shapes = [graph.tensors[name].shape for name in node.inputs]
-        if scratch := node.op.scratch_nbytes(*shapes):
-            blocks.append(_Block([scratch_name(node)], scratch, step, step))
+        if scratch is not None:
+            nbytes = scratch[node.name]
+        else:
+            nbytes = node.op.scratch_nbytes(*(t.shape for t in graph.tensors_of(node.inputs)))
+        if nbytes:
+            blocks.append(_Block([scratch_name(node)], nbytes, step, step))
     return blocks
 
 

@@ -14,6 +14,18 @@ from edgeq.errors import BoardError
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What the choice of a kernel's variant must know of a core; the default fits any."""
+
+    has_dsp: bool = False  # SMLAD, SXTB16, SMMLA, SSAT and the like: Armv7E-M, Armv8-M DSP
+    has_mve: bool = False  # Helium
+    has_mul64: bool = True  # SMULL: not in Armv6-M
+
+
+PORTABLE = Target()  # plain C, for the host too
+
+
+@dataclass(frozen=True, slots=True)
 class Core:
     """One core: compiler options, and which optional registers it has.
 
@@ -29,29 +41,40 @@ class Core:
     has_fault_status: bool  # CFSR, HFSR, BFAR: not in Armv6-M
     has_msplim: bool  # stack limit registers: Armv8-M with the main extension
     has_caches: bool  # instruction and data caches that software must enable
+    target: Target
 
 
 def _gcc(cpu: str, float_abi: str = "soft") -> tuple[str, ...]:
     return ("-mthumb", f"-mcpu={cpu}", f"-mfloat-abi={float_abi}")
 
 
+_NO_MUL64 = Target(has_mul64=False)
+_DSP = Target(has_dsp=True)
 _SOFT = "thumb-freestanding-eabi"
 _HARD = "thumb-freestanding-eabihf"
 
-# The columns after the CPU: VTOR, fault status, MSPLIM, caches.
+# The columns after the CPU: VTOR, fault status, MSPLIM, caches, and what kernels may use.
 CORES = MappingProxyType(
     {
-        # VTOR is absent from the M0: Arm DDI0432C section 4.3; optional on the M0+ (DDI0484C
-        # section 4.3), implemented by the RP2040 and the STM32G0.
-        "cortex-m0": Core(_gcc("cortex-m0"), _SOFT, "cortex_m0", False, False, False, False),
-        "cortex-m0plus": Core(
-            _gcc("cortex-m0plus"), _SOFT, "cortex_m0plus", True, False, False, False
+        # VTOR is absent from the M0: Arm DDI0432C; optional on the M0+ (DDI0484C),
+        # implemented by the RP2040 and the STM32G0.
+        "cortex-m0": Core(
+            _gcc("cortex-m0"), _SOFT, "cortex_m0", False, False, False, False, _NO_MUL64
         ),
-        "cortex-m3": Core(_gcc("cortex-m3"), _SOFT, "cortex_m3", True, True, False, False),
-        "cortex-m4": Core(_gcc("cortex-m4"), _SOFT, "cortex_m4", True, True, False, False),
-        # Arm DDI0489F section 5.4: caches of the M7; DDI0403E section B3.2.
-        "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True),
-        "cortex-m33": Core(_gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False),
+        "cortex-m0plus": Core(
+            _gcc("cortex-m0plus"), _SOFT, "cortex_m0plus", True, False, False, False, _NO_MUL64
+        ),
+        "cortex-m3": Core(
+            _gcc("cortex-m3"), _SOFT, "cortex_m3", True, True, False, False, PORTABLE
+        ),
+        "cortex-m4": Core(
+            _gcc("cortex-m4"), _SOFT, "cortex_m4", True, True, False, False, _DSP
+        ),
+        # Arm DDI0489F: caches of the M7.
+        "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True, _DSP),
+        "cortex-m33": Core(
+            _gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False, _DSP
+        ),
         "cortex-m55": Core(
             _gcc("cortex-m55", "hard"),
             _HARD,
@@ -60,6 +83,7 @@ CORES = MappingProxyType(
             True,
             True,
             True,
+            Target(has_dsp=True, has_mve=True),
         ),
     }
 )

@@ -1,6 +1,7 @@
 """generate: a quantized graph and a board -> a folder of C that builds by itself.
 
 model.c, model.h, kernels/    the model: all that somebody else's firmware needs
+manifest.json                 which kernel serves each layer, and why the others do not
 serial/                       the program: answers the host's requests on the UART
 samples.c, samples.h          inputs in flash, if asked for
 self_test.c, self_test.h      inputs and the outputs that the interpreter gives
@@ -21,7 +22,9 @@ from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
 from edgeq.passes import optimize
+from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
+from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.project import build_project, project_sources, write_project, writing
@@ -101,8 +104,9 @@ def generate(
     folder = Path(folder)
     board = load_board(board) if isinstance(board, str) else board
     optimized = optimize(graph) if optimize_graph else graph
-    plan = plan_memory(optimized)
-    model = model_code(optimized, plan, digest=graph_digest(graph))
+    target = core_of(board).target
+    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target)))
+    model = model_code(optimized, plan, target, digest=graph_digest(graph))
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
@@ -128,6 +132,7 @@ def _write_program(
         (folder / name).mkdir(parents=True, exist_ok=True)
     _write(folder / "model.c", model.source)
     _write(folder / "model.h", model.header)
+    _write(folder / "manifest.json", model.manifest)
     for name in model.kernel_headers:
         shutil.copyfile(kernels_folder() / name, folder / KERNELS / name)
     sources = ["model.c", *_copy_serial(folder, "flash" if stored is not None else "serial")]

@@ -6,7 +6,8 @@ edgeq_model_run is the sequence of calls. Activations are at the plan's offsets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,10 +20,11 @@ from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
 from firmware_gen import c_text
-from firmware_gen.kernels import headers_with_includes, kernel_of
-from firmware_gen.kernels.kernel import AT, C_TYPES, ROLES, Constant, Layer, LayerCode
+from firmware_gen.cores import PORTABLE, Target
+from firmware_gen.kernels import headers_with_includes
+from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
+from firmware_gen.layers import Choice, choose_kernels
 from firmware_gen.model_h import location, model_header, tensor_text
-from firmware_gen.names import layer_names
 
 _NOTE = """\
 The model "{name}": constants, one function a layer, and the calls in order. Fixed-point \
@@ -60,10 +62,21 @@ class ModelCode:
     kernel_headers: tuple[str, ...]  # files of kernels/ that model.c needs
     layers: Mapping[str, str]  # C name of a layer -> name of its node
     constant_nbytes: int  # of filters, biases, multipliers and tables in flash
+    layer_nbytes: Mapping[str, int]  # the same by C name of a layer
+    called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
+    manifest: str  # manifest.json: which kernel serves each layer, and why no other
 
 
-def model_code(graph: Graph, plan: MemoryPlan, *, digest: bytes | None = None) -> ModelCode:
-    """model.c and model.h of an integer graph.
+def model_code(
+    graph: Graph,
+    plan: MemoryPlan,
+    target: Target = PORTABLE,
+    *,
+    digest: bytes | None = None,
+) -> ModelCode:
+    """model.c and model.h of an integer graph, with the kernels chosen for a core.
+
+    The plan must hold the scratch of these kernels (`layers.scratch_of`).
 
     `digest` is that of the model as the host has it; None: of this graph.
 
@@ -74,29 +87,34 @@ def model_code(graph: Graph, plan: MemoryPlan, *, digest: bytes | None = None) -
     if not graph.is_quantized:
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
-    writer = _Writer(graph, plan)
+    choices = choose_kernels(graph, target)
+    writer = _Writer(graph, plan, choices)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
-    headers = sorted({h for n in graph.nodes if (h := kernel_of(n.op).header) is not None})
+    headers = sorted({choice.header for choice in choices if choice.header is not None})
+    nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
     return ModelCode(
         source=writer.source(code, headers),
         header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
-        constant_nbytes=sum(c.values.nbytes for layer in code for c in layer.constants),
+        constant_nbytes=sum(nbytes),
+        layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
+        called=tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls),
+        manifest=_manifest(graph, choices, code),
     )
 
 
 class _Writer:
     """Names of everything in one model.c, and its parts."""
 
-    def __init__(self, graph: Graph, plan: MemoryPlan) -> None:
+    def __init__(self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...]) -> None:
         self.graph = graph
         self.plan = plan
-        self.names = layer_names(graph, _roles(graph))
+        self.choices = choices
+        self.names = tuple(choice.layer.name for choice in choices)
         self.offset_of = {name: location("input", i) for i, name in enumerate(graph.inputs)}
-        for node, layer in zip(graph.nodes, self.names, strict=True):
-            for i, name in enumerate(node.outputs):
-                self.offset_of[name] = f"{layer}_output" + (f"_{i}" if i else "")
+        for node, choice in zip(graph.nodes, choices, strict=True):
+            self.offset_of.update(zip(node.outputs, choice.layer.output_at, strict=True))
 
     def code_of(self, index: int) -> LayerCode:
         """The C parts of one node.
@@ -105,37 +123,21 @@ class _Writer:
             GraphError: names the node.
         """
         node = self.graph.nodes[index]
-        op = cast(IntegerOp, node.op)
-        kernel = kernel_of(op)
-        layer = self._layer(index)
-        wanted = kernel.scratch_nbytes(op, *layer.shapes())
+        choice = self.choices[index]
+        wanted = choice.scratch_nbytes
         planned = self.plan.placements.get(scratch_name(node))
         if wanted != (planned.nbytes if planned else 0):
             raise GraphError(
                 f"{node.name}: the kernel wants {wanted} bytes of scratch, the plan has "
                 f"{planned.nbytes if planned else 0}"
             )
-        if kernel.header is None:
+        if choice.header is None:
             self._check_alias(node)
         try:
-            return self._with_constant_inputs(layer, kernel.emit(op, layer))
+            code = choice.emit(node.op, choice.layer)
+            return self._with_constant_inputs(choice.layer, code)
         except GraphError as error:
             raise GraphError(f"{node.name}: {error}") from None
-
-    def _layer(self, index: int) -> Layer:
-        node, name = self.graph.nodes[index], self.names[index]
-        inputs = self.graph.tensors_of(node.inputs)
-        return Layer(
-            name=name,
-            inputs=inputs,
-            outputs=self.graph.tensors_of(node.outputs),
-            input_at=tuple(
-                f"{name}_constant_{i}" if t.data is not None else self.offset_of[t.name]
-                for i, t in enumerate(inputs)
-            ),
-            output_at=tuple(self.offset_of[t] for t in node.outputs),
-            scratch_at=f"{name}_scratch",
-        )
 
     def _with_constant_inputs(self, layer: Layer, code: LayerCode) -> LayerCode:
         """The code, with those inputs as constants that the calls read as they are."""
@@ -251,14 +253,21 @@ class _Writer:
         )
 
 
-def _roles(graph: Graph) -> tuple[str, ...]:
-    most = max((len(n.inputs) for n in graph.nodes), default=0)
-    outputs = max((len(n.outputs) for n in graph.nodes), default=0)
-    return (
-        *ROLES,
-        *(f"constant_{i}" for i in range(most)),
-        *(f"output_{i}" for i in range(1, outputs)),
-    )
+def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]) -> str:
+    layers = [
+        {
+            "layer": choice.layer.name,
+            "node": choice.node,
+            "operator": node.op.name,
+            "kernel": choice.variant,
+            "header": choice.header,
+            "why_not": dict(choice.why_not),
+            "scratch_nbytes": choice.scratch_nbytes,
+            "constant_nbytes": sum(c.values.nbytes for c in parts.constants),
+        }
+        for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
+    ]
+    return json.dumps({"model": graph.name, "layers": layers}, indent=2) + "\n"
 
 
 def _pointer_macros(text: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan
+from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.model_c import ModelCode, model_code
 
@@ -101,9 +102,10 @@ def run_model(
     plan: MemoryPlan,
     samples: Sequence[Sequence[Array]],
     options: Sequence[str] = ("-O1",),
+    target: Target = PORTABLE,
 ) -> list[list[bytes]]:
     """Outputs of each sample as bytes, from generated C; `folder` keeps the C."""
-    code = write_model(folder, graph, plan)
+    code = write_model(folder, graph, plan, target)
     assert code.layers
     gaps = _gaps(plan)
     main = _MAIN.format(
@@ -131,8 +133,10 @@ def run_model(
     return results
 
 
-def write_model(folder: Path, graph: Graph, plan: MemoryPlan) -> ModelCode:
-    code = model_code(graph, plan)
+def write_model(
+    folder: Path, graph: Graph, plan: MemoryPlan, target: Target = PORTABLE
+) -> ModelCode:
+    code = model_code(graph, plan, target)
     (folder / "model.c").write_text(code.source, encoding="utf-8")
     (folder / "model.h").write_text(code.header, encoding="utf-8")
     return code

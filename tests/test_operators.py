@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 from host_c import run_model
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from problem import Problem, graph_of
 from problems import PROBLEMS, make_problems
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
-from edgeq.ops import OPERATORS
+from edgeq.ops import OPERATORS, Operator
+from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
+from firmware_gen.layers import Choice, choose_kernels
 
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
 ALIGNMENT = 8  # of the address sanitizer's shadow
+TARGETS = {"portable": PORTABLE, "dsp": Target(has_dsp=True)}
 
 
-def spread_plan(problems: list[Problem], graph: Graph) -> MemoryPlan:
+def spread_plan(
+    problems: list[Problem], graph: Graph, choices: tuple[Choice, ...]
+) -> MemoryPlan:
     """Every buffer by itself between red zones, but for outputs that are to be in place."""
     places: dict[str, Placement] = {}
     end = RED_ZONE
@@ -34,7 +38,7 @@ def spread_plan(problems: list[Problem], graph: Graph) -> MemoryPlan:
         places[name] = Placement(offset, nbytes, -1, len(graph.nodes))
         end = offset + nbytes + RED_ZONE
 
-    for problem, node in zip(problems, graph.nodes, strict=True):
+    for problem, node, choice in zip(problems, graph.nodes, choices, strict=True):
         for tensor in problem.inputs:
             if tensor.data is None:
                 put(tensor.name, tensor.nbytes)
@@ -43,8 +47,8 @@ def spread_plan(problems: list[Problem], graph: Graph) -> MemoryPlan:
             put(problem.output.name, problem.output.nbytes)
         else:
             places[problem.output.name] = places[host]
-        if scratch := problem.op.scratch_nbytes(*(t.shape for t in problem.inputs)):
-            put(scratch_name(node), scratch)
+        if choice.scratch_nbytes:
+            put(scratch_name(node), choice.scratch_nbytes)
     return MemoryPlan(end, end, 0, MappingProxyType(places))
 
 
@@ -76,15 +80,38 @@ BATCH = 80  # problems in one compiled program
 OPTIONS = (("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), ("-O1",))
 
 
-@pytest.mark.parametrize("name", [operator.name for operator in OPERATORS])
-def test_reference_numba_and_c_agree_to_the_bit(name: str, tmp_path: Path) -> None:
-    problems = make_problems(name, BATCH * len(OPTIONS))
+def variants_of(operator: Operator) -> set[str]:
+    """The variants of the kernels of an operator, besides the portable ones."""
+    return {v.name for kind in operator.integer_classes for v in KERNELS[kind].variants}
+
+
+def cases() -> list[Any]:
+    """Each operator on each target for which it may have a kernel of its own."""
+    return [
+        pytest.param(operator, target, id=f"{operator.name}-{name}")
+        for operator in OPERATORS
+        for name, target in TARGETS.items()
+        if name == "portable" or variants_of(operator)
+    ]
+
+
+@pytest.mark.parametrize(("operator", "target"), cases())
+def test_reference_numba_and_c_agree_to_the_bit(
+    operator: Operator, target: Target, tmp_path: Path
+) -> None:
+    problems = make_problems(operator.name, BATCH * len(OPTIONS))
     assert len(problems) >= 25
+    reached: set[str] = set()
     for index, options in enumerate(OPTIONS):
-        check(problems[index :: len(OPTIONS)], options, tmp_path)
+        reached |= check(problems[index :: len(OPTIONS)], options, tmp_path, target)
+    if target != PORTABLE:
+        assert variants_of(operator) <= reached, "delete a variant that no problem reaches"
 
 
-def check(problems: list[Problem], options: tuple[str, ...], folder: Path) -> None:
+def check(
+    problems: list[Problem], options: tuple[str, ...], folder: Path, target: Target
+) -> set[str]:
+    """Every backend gives the reference's bytes; the variants of C that were in use."""
     named, graph = graph_of(problems)
     expected = [p.op.reference(*p.values())[0] for p in named]
     for problem, want in zip(named, expected, strict=True):
@@ -92,9 +119,12 @@ def check(problems: list[Problem], options: tuple[str, ...], folder: Path) -> No
         assert want.dtype == problem.output.dtype
         assert run_numba(problem).tobytes() == want.tobytes(), f"Numba: {problem}"
     sample = [x for p in named for x in p.arrays]
-    (outputs,) = run_model(folder, graph, spread_plan(named, graph), [sample], options)
-    for problem, want, got in zip(named, expected, outputs, strict=True):
-        assert got == want.tobytes(), f"C: {problem}"
+    choices = choose_kernels(graph, target)
+    plan = spread_plan(named, graph, choices)
+    (outputs,) = run_model(folder, graph, plan, [sample], options, target)
+    for problem, choice, want, got in zip(named, choices, expected, outputs, strict=True):
+        assert got == want.tobytes(), f"C, {choice.variant}: {problem}"
+    return {choice.variant for choice in choices}
 
 
 def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
@@ -116,17 +146,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
             missing.append(f"tests/problems.py: PROBLEMS[{operator.name!r}]")
     assert not missing
     used = {kernel.header for kernel in KERNELS.values()} - {None}
+    used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    assert extra == {"edgeq_arith.h", "edgeq_window.h"}
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.data())
-@pytest.mark.parametrize("name", [operator.name for operator in OPERATORS])
-def test_kernels_want_the_scratch_that_the_operator_plans(
-    name: str, data: st.DataObject
-) -> None:
-    problem = data.draw(PROBLEMS[name])
-    shapes = [t.shape for t in problem.inputs]
-    kernel = KERNELS[type(problem.op)]
-    assert kernel.scratch_nbytes(problem.op, *shapes) == problem.op.scratch_nbytes(*shapes)
+    shared = {"arith", "dsp", "dsp_pack", "depthwise", "row", "tile", "window"}
+    assert extra == {f"edgeq_{name}.h" for name in shared}

@@ -33,7 +33,7 @@ from edgeq.cli.output import (
 from edgeq.data import read_input
 from edgeq.digest import graph_digest
 from edgeq.emulator import start
-from edgeq.errors import BoardError, DataError
+from edgeq.errors import BoardError, DataError, ToolError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
@@ -44,6 +44,7 @@ from edgeq.stream.recorder import decode_outputs
 from edgeq.stream.verify import Verification, verify
 
 if TYPE_CHECKING:
+    from edgeq.emulator.stack import StackBound
     from firmware_gen import GeneratedFirmware
     from firmware_gen.toolchain import BuildResult
 
@@ -132,15 +133,33 @@ def build_command(
     """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
     firmware = _generated(model, load_board(board), output, samples)
     result = _built(firmware, compiler)
-    record = {"build": result, "board": firmware.board.name, "digest": firmware.digest}
+    bound = _stack_bound(result.elf, firmware.board)
+    record = {
+        "build": result,
+        "board": firmware.board.name,
+        "digest": firmware.digest,
+        "stack_bound_nbytes": bound.known_nbytes if bound else None,
+    }
     show(
         json,
         record,
         picture.memory_picture(
             firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
         ),
+        picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}",
     )
+
+
+def _stack_bound(elf: Path, board: Board) -> StackBound | None:
+    """Of the whole program; None without the package that reads its code."""
+    from edgeq.emulator.image import read_image
+    from edgeq.emulator.stack import firmware_bounds
+
+    try:
+        return firmware_bounds(read_image(elf), board.core)[1]
+    except ToolError:
+        return None
 
 
 def quantized_model(path: Path) -> Graph:

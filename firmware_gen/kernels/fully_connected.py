@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from edgeq.graph import Shape
 from edgeq.ops.fully_connected import QuantizedFullyConnected
+from firmware_gen.cores import Target
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
     Kernel,
     Layer,
     LayerCode,
+    Variant,
     folded_bias,
     multiplier_constants,
     no_scratch,
+    parameters_of,
     product_parameters,
 )
+from firmware_gen.kernels.tile import MAX_RIGHT, padded_rows, pair_words, why_not_pairs
 
 
 def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
@@ -43,4 +50,74 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     )
 
 
-KERNEL = Kernel("fully_connected.h", emit, no_scratch)
+ROW_GROUP = 8  # channels
+ROW_TAPS = 16  # taps are filled up to a multiple of this
+ROW_NOTE = (
+    "the biases of channels 1, 0, 3, 2 .. of each eight, then for each two taps 256 * w1 + w0 "
+    "of the four pairs as int16"
+)
+
+
+def why_not_row(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | None:
+    """The reasons of the weights, the number of rows and the core."""
+    weights, bias = layer.inputs[1].data, layer.inputs[2].data
+    assert weights is not None
+    assert bias is not None
+    if not target.has_dsp:
+        return "the core has no DSP extension"
+    rows = math.prod(layer.inputs[0].shape[:-1])
+    if rows != 1:
+        return f"{rows} rows, the kernel wants 1"
+    if len(op.multiplier) > 1:
+        return "each channel has its multiplier, the kernel wants one for all"
+    if not -MAX_RIGHT <= op.shift[0] < 0:
+        return f"shift is {op.shift[0]}, must be within -{MAX_RIGHT} .. -1"
+    return why_not_pairs(op, weights, bias, ROW_GROUP)
+
+
+def emit_row(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
+    """Filter in groups of eight channels, two in a word."""
+    weights, bias = layer.inputs[1].data, layer.inputs[2].data
+    assert weights is not None
+    assert bias is not None
+    channels, depth = weights.shape
+    words = pair_words(padded_rows(weights, ROW_GROUP, ROW_TAPS))
+    groups = len(words) * 2 // ROW_GROUP
+    taps = words.reshape(groups, ROW_GROUP // 2, -1).transpose(0, 2, 1).reshape(groups, -1)
+    biases = np.zeros((groups, ROW_GROUP), np.int64)
+    biases.flat[:channels] = folded_bias(op, bias, weights)
+    swapped = biases.reshape(groups, -1, 2)[..., ::-1].reshape(groups, ROW_GROUP)
+    packed = np.concatenate([swapped & 0xFFFFFFFF, taps], axis=1)
+    right = -op.shift[0] - 1
+    return LayerCode(
+        constants=(
+            Constant("filter", "int32_t", packed.astype(np.uint32).view(np.int32), ROW_NOTE),
+        ),
+        function="edgeq_fully_connected_dsp",
+        parameters={
+            "input_channels": depth,
+            "output_channels": channels,
+            **parameters_of(op, "activation_min", "activation_max"),
+            "row": {
+                "nbytes": row_scratch_nbytes(op, *layer.shapes()),
+                "groups": channels // ROW_GROUP,
+                "half": (2 * op.output_zero_point + 1) << right,
+                "multiplier": op.multiplier[0],
+                "right": right,
+            },
+        },
+        calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
+    )
+
+
+def row_scratch_nbytes(op: QuantizedFullyConnected, *shapes: Shape) -> int:
+    """The widened row."""
+    return 2 * -(-shapes[1][1] // ROW_TAPS) * ROW_TAPS
+
+
+KERNEL = Kernel(
+    "fully_connected.h",
+    emit,
+    no_scratch,
+    (Variant("dsp_row", "fully_connected_dsp.h", why_not_row, emit_row, row_scratch_nbytes),),
+)

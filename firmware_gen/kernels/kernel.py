@@ -13,6 +13,7 @@ from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.ops.op import IntegerOp
 from firmware_gen.c_text import Value
+from firmware_gen.cores import Target
 
 # C objects that belong to a layer: their names are <layer>_<role>.
 ROLES = (
@@ -84,6 +85,7 @@ AT = MappingProxyType(
         "int8_t": "INT8_AT",
         "uint8_t": "UINT8_AT",
         "int32_t": "INT32_AT",
+        "uint32_t": "UINT32_AT",
         "edgeq_float_bits": "FLOAT_BITS_AT",
         "edgeq_float_word": "FLOAT_WORD_AT",
     }
@@ -100,18 +102,33 @@ class LayerCode:
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
 
 
+def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
+    """The kernel needs no scratch."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A kernel for some layers on some cores: the same bytes as the portable one, sooner."""
+
+    name: str
+    header: str
+    why_not: Callable[[Any, Layer, Target], str | None]  # None: it can serve the layer
+    emit: Callable[[Any, Layer], LayerCode]
+    scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """How an integer operator becomes C: its header and its generator."""
+    """How an integer operator becomes C: its header and its generator.
+
+    The variants are tried in order; the portable kernel serves what none of them can.
+    """
 
     header: str | None  # None: the operator needs no code
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
-
-
-def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
-    """The kernel needs no scratch."""
-    return 0
+    variants: tuple[Variant, ...] = ()
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
