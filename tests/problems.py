@@ -133,12 +133,25 @@ def conv_2d(draw: Draw) -> Problem:
 
 
 @st.composite
+def usual_windows(draw: Draw) -> tuple[Window, int, int]:
+    """3 x 3 as networks have it, and an image's height and width that it fits."""
+    stride_h, stride_w = draw(st.sampled_from(((1, 1), (2, 2), (3, 1), (1, 2))))
+    pads = [draw(st.integers(0, 2)) for _ in range(4)]
+    height = max(1, 3 - pads[0] - pads[1]) + draw(st.integers(0, 6))
+    width = max(1, 3 - pads[2] - pads[3]) + draw(st.integers(0, 9))
+    return Window(3, 3, stride_h, stride_w, 1, 1, *pads), height, width
+
+
+@st.composite
 def depthwise_conv_2d(draw: Draw) -> Problem:
-    window, height, width = draw(windows())
-    channels = draw(channel_counts)
-    outputs = channels * draw(st.sampled_from((1, 1, 2, 3)))
+    is_usual = draw(st.booleans())
+    window, height, width = draw(usual_windows() if is_usual else windows())
+    channels = draw(st.sampled_from((4, 5, 7, 8)) if is_usual else channel_counts)
+    outputs = channels * (1 if is_usual else draw(st.sampled_from((1, 1, 2, 3))))
     weights, bias = filter_and_bias(draw, (window.filter_h, window.filter_w, outputs), outputs)
     fields = draw(product_fields(weights.reshape(-1, outputs).T, bias))
+    if is_usual:
+        fields |= {"output_zero_point": -128, "activation_min": -128, "activation_max": 127}
     x = activation((1, height, width, channels))
     inputs = (x, constant(weights), constant(bias))
     op = QuantizedDepthwiseConv2D(window, **fields)

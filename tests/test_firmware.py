@@ -186,7 +186,10 @@ def test_every_operator_gives_the_same_bytes_on_every_core(
     problems = [p for name in PROBLEMS for p in make_problems(name, 5)]
     named, graph = graph_of(problems)
     arrays = [x for problem in named for x in problem.arrays]
-    firmware = generate(graph, board, tmp_path, samples=arrays, self_test=1)
+    # As they are: an operator whose output is constant would not be run.
+    firmware = generate(
+        graph, board, tmp_path, samples=arrays, self_test=1, optimize_graph=False
+    )
     assert passes_in_qemu(firmware, compiler), problems
 
 

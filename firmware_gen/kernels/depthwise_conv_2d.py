@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D in C: accumulators of a pixel in scratch.
+"""DEPTHWISE_CONV_2D in C: a list of the taps of a pixel in scratch.
 
 Twin of edgeq/ops/depthwise_conv_2d.py.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from firmware_gen.kernels import depthwise_3x3
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
     Kernel,
     Layer,
     LayerCode,
+    Variant,
     folded_bias,
     image_of,
     multiplier_constants,
@@ -22,8 +24,8 @@ from firmware_gen.kernels.kernel import (
 
 
 def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
-    """One int32 accumulator per output channel."""
-    return 4 * shapes[1][2]
+    """Two offsets for each tap."""
+    return 8 * op.window.filter_h * op.window.filter_w
 
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
@@ -51,11 +53,18 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
                 layer.read(0),
                 layer.own("filter"),
                 layer.own("bias"),
-                layer.scratch(),
+                f"(struct edgeq_depthwise_tap *){layer.scratch()}",
                 layer.write(),
             ),
         ),
     )
 
 
-KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes)
+THREE_BY_THREE = Variant(
+    "dsp_3x3",
+    "depthwise_conv_2d_3x3.h",
+    depthwise_3x3.why_not,
+    depthwise_3x3.emit,
+    depthwise_3x3.scratch_nbytes,
+)
+KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (THREE_BY_THREE,))
