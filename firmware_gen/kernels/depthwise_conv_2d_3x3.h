@@ -111,17 +111,12 @@ static __attribute__((noinline, unused)) void edgeq_depthwise_row(
     const struct edgeq_depthwise_channel *channels, uint32_t *block, int8_t *out) {
     const int32_t count = op->output.channels, width = op->output.width;
     const int32_t stride = op->window.stride_w;
-    struct edgeq_depthwise_run run = {
-        .nbytes = 4 * EDGEQ_DEPTHWISE_BLOCK * (stride == 1 ? width / 2 + 1 : width + 1),
-        .step = count,
-        .is_odd = width & 1,
-        .count = 4,
-    };
+    struct edgeq_depthwise_run run = edgeq_depthwise_run_of(stride, width, count);
     for (int32_t c = 0; c < count; c += 4) {
         const int32_t first = c + 4 > count ? c + 4 - count : 0;
         edgeq_depthwise_layout(rows, op, c - first, block);
-        run.count = 4 - first;
-        if (op->shift != EDGEQ_DEPTHWISE_SHIFT) {
+        run.channels = (4 - first) * (int32_t)sizeof *channels;
+        if (op->shift != EDGEQ_DEPTHWISE_SHIFT || width == 1) {
             edgeq_depthwise_any(op, channels + c - first, first, block, out + c - first);
         } else if (stride == 1) {
             edgeq_depthwise_run_1(block + 3 * first, channels + c, out + c, &run);
