@@ -3,13 +3,15 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
+# of bench-firmware, such as --compiler both
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/golden')  # golden files are as generated
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-firmware clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +19,7 @@ help:
 	@echo "make test   install what the tests need and run them all"
 	@echo "make lint   ruff, mypy, clang-format"
 	@echo "make bench  speed beside ai-edge-litert and tflite-micro"
+	@echo "make bench-firmware  cycles, RAM and flash of the firmware beside TFLite Micro's"
 	@echo "make clean  remove $(VENV), build folders and caches"
 
 demo: $(VENV)/.demo
@@ -38,6 +41,10 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@$(BIN)/python tools/bench.py
+
+bench-firmware: $(VENV)/.test
+	@sh tools/install_cross_tools.sh
+	@$(BIN)/python tools/bench_firmware.py $(BENCH_ARGS)
 
 clean:
 	@echo "make: removing $(VENV), build/, dist/ and caches"

@@ -27,7 +27,7 @@ carray: Any = numba.carray
 intrinsic: Any = numba.extending.intrinsic
 
 # Where kernels are, and whatever they call.
-_KERNEL_SOURCES = ("jit.py", "arith_jit.py", "ops/*.py", "emulator/native.py")
+_KERNEL_SOURCES = ("jit.py", "arith_jit.py", "ops/*.py", "emulator/native*.py")
 
 # Called with (kernels ready, kernels in all, name of the kernel that is next or "").
 Progress = Callable[[int, int, str], None]

@@ -56,8 +56,8 @@ _HARD = "thumb-freestanding-eabihf"
 # The columns after the CPU: VTOR, fault status, MSPLIM, caches, and what kernels may use.
 CORES = MappingProxyType(
     {
-        # VTOR is absent from the M0: Arm DDI0432C section 4.3; optional on the M0+ (DDI0484C
-        # section 4.3), implemented by the RP2040 and the STM32G0.
+        # VTOR is absent from the M0: Arm DDI0432C; optional on the M0+ (DDI0484C),
+        # implemented by the RP2040 and the STM32G0.
         "cortex-m0": Core(
             _gcc("cortex-m0"), _SOFT, "cortex_m0", False, False, False, False, _NO_MUL64
         ),
@@ -70,7 +70,7 @@ CORES = MappingProxyType(
         "cortex-m4": Core(
             _gcc("cortex-m4"), _SOFT, "cortex_m4", True, True, False, False, _DSP
         ),
-        # Arm DDI0489F section 5.4: caches of the M7; DDI0403E section B3.2.
+        # Arm DDI0489F: caches of the M7.
         "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True, _DSP),
         "cortex-m33": Core(
             _gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False, _DSP

@@ -21,6 +21,7 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
+from edgeq.passes import optimize
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import choose_kernels, scratch_of
@@ -67,10 +68,11 @@ class GeneratedFirmware:
 
     folder: Path
     board: Board
-    graph: Graph
-    plan: MemoryPlan
-    model: ModelCode
-    digest: bytes  # of the graph; the firmware's IDENTITY has it
+    graph: Graph  # as it was given
+    optimized: Graph  # what model.c runs: the graph without dead work
+    plan: MemoryPlan  # of `optimized`
+    model: ModelCode  # of `optimized`
+    digest: bytes  # of `graph`; the firmware's IDENTITY has it
     sources: tuple[str, ...]  # C files of the program besides the runtime's, in the folder
     example_sources: tuple[str, ...]  # those of the example, empty without a self-test
     include_dirs: tuple[str, ...] = INCLUDE_DIRS
@@ -84,12 +86,15 @@ def generate(
     samples: Array | Sequence[Array] | None = None,
     self_test: int = 2,
     stack_nbytes: int = STACK_NBYTES,
+    optimize_graph: bool = True,
 ) -> GeneratedFirmware:
     """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
 
     `samples` are inputs to be stored in flash, which STREAM then runs: an array, or one for
     each input of the graph, samples on the first axis. `self_test` is the number of vectors
     with which example_main.c checks itself (the first samples, else random); 0 leaves it out.
+    `optimize_graph` takes dead work out first (passes.optimize), which changes no output byte;
+    digest and self-test stay those of `graph`, so that they check the optimized code too.
 
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.
@@ -98,9 +103,10 @@ def generate(
     """
     folder = Path(folder)
     board = load_board(board) if isinstance(board, str) else board
+    optimized = optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    plan = plan_memory(graph, scratch_of(choose_kernels(graph, target)))
-    model = model_code(graph, plan, target)
+    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target)))
+    model = model_code(optimized, plan, target, digest=graph_digest(graph))
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
@@ -109,7 +115,7 @@ def generate(
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
         write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
     return GeneratedFirmware(
-        folder, board, graph, plan, model, graph_digest(graph), sources, example
+        folder, board, graph, optimized, plan, model, graph_digest(graph), sources, example
     )
 
 

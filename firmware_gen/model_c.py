@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from edgeq.digest import graph_digest
 from edgeq.errors import GraphError
 from edgeq.graph import Graph, Node, Tensor
 from edgeq.memory import MemoryPlan, Placement, scratch_name
@@ -61,13 +62,23 @@ class ModelCode:
     kernel_headers: tuple[str, ...]  # files of kernels/ that model.c needs
     layers: Mapping[str, str]  # C name of a layer -> name of its node
     constant_nbytes: int  # of filters, biases, multipliers and tables in flash
+    layer_nbytes: Mapping[str, int]  # the same by C name of a layer
+    called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
     manifest: str  # manifest.json: which kernel serves each layer, and why no other
 
 
-def model_code(graph: Graph, plan: MemoryPlan, target: Target = PORTABLE) -> ModelCode:
+def model_code(
+    graph: Graph,
+    plan: MemoryPlan,
+    target: Target = PORTABLE,
+    *,
+    digest: bytes | None = None,
+) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
     The plan must hold the scratch of these kernels (`layers.scratch_of`).
+
+    `digest` is that of the model as the host has it; None: of this graph.
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -80,12 +91,15 @@ def model_code(graph: Graph, plan: MemoryPlan, target: Target = PORTABLE) -> Mod
     writer = _Writer(graph, plan, choices)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({choice.header for choice in choices if choice.header is not None})
+    nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
     return ModelCode(
         source=writer.source(code, headers),
-        header=model_header(graph, plan),
+        header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
-        constant_nbytes=sum(c.values.nbytes for layer in code for c in layer.constants),
+        constant_nbytes=sum(nbytes),
+        layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
+        called=tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls),
         manifest=_manifest(graph, choices, code),
     )
 

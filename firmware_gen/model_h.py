@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from edgeq.digest import graph_digest
 from edgeq.graph import Graph, Tensor
 from edgeq.memory import MemoryPlan
 from firmware_gen import c_text
@@ -40,10 +39,10 @@ static inline size_t edgeq_model_output_nbytes(size_t index) {{
 ALIGNMENT = 4  # of every tensor in the arena
 
 
-def model_header(graph: Graph, plan: MemoryPlan) -> str:
+def model_header(graph: Graph, plan: MemoryPlan, digest: bytes) -> str:
     """The text of model.h."""
     body = _BODY.format(
-        macros=_macros(graph, plan),
+        macros=_macros(graph, plan, digest),
         alignment=ALIGNMENT,
         input_nbytes=_nbytes_list(graph, "input"),
         output_nbytes=_nbytes_list(graph, "output"),
@@ -101,9 +100,9 @@ def _conversion(kind: str, tensor: Tensor) -> list[str]:
     return [text.replace("+ -", "- ").replace("- -", "+ ")]
 
 
-def _macros(graph: Graph, plan: MemoryPlan) -> str:
-    digest = [f"0x{byte:02x}" for byte in graph_digest(graph)]
-    first, second = ", ".join(digest[:8]), ", ".join(digest[8:])
+def _macros(graph: Graph, plan: MemoryPlan, digest: bytes) -> str:
+    octets = [f"0x{byte:02x}" for byte in digest]
+    first, second = ", ".join(octets[:8]), ", ".join(octets[8:])
     lines = [
         c_text.define("EDGEQ_MODEL_NAME", c_text.string_literal(graph.name)),
         f"#define EDGEQ_MODEL_DIGEST {{{first}, \\\n                            {second}}}\n",

@@ -53,13 +53,20 @@ READY = {
         (0x40028008, 1, 0x40028000, 1 << 31),
     ],
     "nrf52": [(0x40000000, 1, 0x40000100, 1)],
+    "lm3s6965": [(0x400FE034, 0x1B, 0x400FE050, 1 << 6)],  # at 2.75 V the PLL locks
 }
 # Values after reset that the start-up code builds upon.
 AFTER_RESET = {
     "stm32f4": {0x40023810: 0, 0x40007000: 0xC000},
     "stm32l4": {0x40007080: 0x100, 0x40021000: 0x61, 0x48001800: 0xFFFFFFFF},
-    "stm32g0": {0x40021000: 0x500},
-    "stm32h7": {0x5802480C: 6, 0x58024818: 0x4000, 0x58024400: 5, 0x52002000: 0x37},
+    "stm32g0": {0x40021000: 0x500, 0x40022000: 0x40600},
+    "stm32h7": {
+        0x5802480C: 6,
+        0x58024818: 0x4000,
+        0x58024400: 5,
+        0x52002000: 0x37,
+        0x5C001000: 0x10036450,  # revision Y
+    },
     "rp2040": {
         0x4000C008: 0xFFFFFFFF,
         0x40008038: 0x5,
@@ -68,6 +75,7 @@ AFTER_RESET = {
         0x4000C000: 0x1FFFFFF,
     },
     "nrf52": {},
+    "lm3s6965": {0x400FE000: 0x10010002, 0x400FE060: 0x078E3AD1},  # revision A2
 }
 
 
@@ -92,6 +100,7 @@ def stm32f4(r: Registers, board: Board) -> dict[str, int]:
     assert apb1 <= 45_000_000
     assert apb2 <= 90_000_000
     assert field(r[0x40023C00], 3, 0) == 5
+    assert r[0x40023C00] >> 8 & 7 == (7 if board.clock.settings.get("prefetch", 1) else 6)
     assert (core <= 168_000_000) or field(r[0x40007000], 17, 16) == 3
     return {"core": core, "uart": apb2 if board.uart.base == 0x40011000 else apb1}
 
@@ -121,6 +130,7 @@ def stm32g0(r: Registers, board: Board) -> dict[str, int]:
     core = vco // (field(pll, 31, 29) + 1)
     assert field(cfgr, 14, 8) == 0
     assert field(r[0x40022000], 2, 0) == 2
+    assert field(r[0x40022000], 9, 8) == 2  # code cache, no prefetch: an erratum of the G0B1
     return {"core": core, "uart": core}
 
 
@@ -140,6 +150,7 @@ def stm32h7(r: Registers, board: Board) -> dict[str, int]:
     assert r[0x58024420] == 0x40
     assert field(r[0x52002000], 5, 0) == 0x22
     assert field(r[0x58024818], 15, 14) == 3
+    assert r[0x51008108] == 1  # the erratum of revision Y
     return {"core": core, "uart": core // 4}
 
 
@@ -159,6 +170,18 @@ def rp2040(r: Registers, board: Board) -> dict[str, int]:
 def nrf52(r: Registers, board: Board) -> dict[str, int]:
     assert r[0x4001E540] == 1
     return {"core": 64_000_000, "uart": 16_000_000}
+
+
+def lm3s6965(r: Registers, board: Board) -> dict[str, int]:
+    rcc = r[0x400FE060]
+    assert field(rcc, 9, 6) == 0xE  # 8 MHz
+    assert field(rcc, 5, 4) == 0  # of the main oscillator
+    # Off: power down, output off, bypass, and what stops the main oscillator.
+    assert rcc & (1 << 13 | 1 << 12 | 1 << 11 | 1 << 0) == 0
+    assert rcc >> 22 & 1
+    assert r[0x40004420] == r[0x4000451C] == 3
+    core = 200_000_000 // (field(rcc, 26, 23) + 1)
+    return {"core": core, "uart": core}
 
 
 def baud_of(r: Registers, board: Board, uart_hz: int) -> float:
@@ -195,6 +218,7 @@ DECODERS: dict[str, Callable[[Registers, Board], dict[str, int]]] = {
     "stm32h7": stm32h7,
     "rp2040": rp2040,
     "nrf52": nrf52,
+    "lm3s6965": lm3s6965,
 }
 
 
@@ -257,6 +281,7 @@ def elf_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     "name",
     [
+        "lm3s6965evb",
         "netduinoplus2",
         "nrf52840dk",
         "nucleo_f446re",

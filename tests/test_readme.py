@@ -23,7 +23,10 @@ def test_the_tables_are_up_to_date() -> None:
     assert text == tool.with_tables(text), "run: python tools/update_readme.py"
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/numerics.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "docs/architecture.md", "docs/numerics.md", "docs/profile.md"],
+)
 def test_every_command_and_file_that_is_named_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     commands = {command.name for command in app.registered_commands} | {"explain"}

@@ -1,7 +1,8 @@
 /* The second stage of the RP2040's boot loader: plain serial reads (command 03h, which every SPI
  * flash knows), at a quarter of the core clock, then on to the vector table behind this block.
  * The boot ROM copies it to RAM and calls it with the flash interface switched to commands
- * (RP2040 Datasheet, section 2.8.1.3). Registers of the SSI: section 4.10.13. */
+ * (RP2040 Datasheet, boot sequence). Registers of the SSI and the values for command 03h: pico-sdk,
+ * boot_stage2/boot2_generic_03h.S. */
     .syntax unified
     .cpu cortex-m0plus
     .thumb

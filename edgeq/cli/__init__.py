@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from edgeq.cli import demo, firmware, model
+from edgeq.cli import demo, firmware, model, profile
 from edgeq.errors import EdgeqError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("build")(firmware.build_command)
 app.command("emulate")(firmware.emulate_command)
 app.command("stream")(firmware.stream_command)
 app.command("verify")(firmware.verify_command)
+app.command("profile")(profile.profile_command)
 explain.command("multiplier")(model.explain_multiplier_command)
 
 

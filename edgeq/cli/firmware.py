@@ -33,16 +33,18 @@ from edgeq.cli.output import (
 from edgeq.data import read_input
 from edgeq.digest import graph_digest
 from edgeq.emulator import start
-from edgeq.errors import BoardError, DataError
+from edgeq.errors import BoardError, DataError, ToolError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
+from edgeq.passes import optimize
 from edgeq.report import firmware as picture
 from edgeq.stream import Link, OutputFormat, Recorder, Result, open_link
 from edgeq.stream.recorder import decode_outputs
 from edgeq.stream.verify import Verification, verify
 
 if TYPE_CHECKING:
+    from edgeq.emulator.stack import StackBound
     from firmware_gen import GeneratedFirmware
     from firmware_gen.toolchain import BuildResult
 
@@ -71,7 +73,7 @@ def boards_command(
     json: JsonOption = False,
 ) -> None:
     """List the boards, with what emulates and what flashes them."""
-    graph = quantized_model(model) if model is not None else None
+    graph = optimize(quantized_model(model)) if model is not None else None
     rows = []
     for name in board_names():
         board = load_board(name)
@@ -82,11 +84,14 @@ def boards_command(
 
 def _fits(graph: Graph, board: Board) -> str:
     from firmware_gen import check_fit
+    from firmware_gen.cores import core_of
+    from firmware_gen.layers import choose_kernels, scratch_of
     from firmware_gen.linker_script import STACK_NBYTES
 
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
-        check_fit(board, graph, plan_memory(graph), constants, STACK_NBYTES)
+        scratch = scratch_of(choose_kernels(graph, core_of(board).target))
+        check_fit(board, graph, plan_memory(graph, scratch), constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
     return "yes"
@@ -131,15 +136,33 @@ def build_command(
     """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
     firmware = _generated(model, load_board(board), output, samples)
     result = _built(firmware, compiler)
-    record = {"build": result, "board": firmware.board.name, "digest": firmware.digest}
+    bound = _stack_bound(result.elf, firmware.board)
+    record = {
+        "build": result,
+        "board": firmware.board.name,
+        "digest": firmware.digest,
+        "stack_bound_nbytes": bound.known_nbytes if bound else None,
+    }
     show(
         json,
         record,
         picture.memory_picture(
             firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
         ),
+        picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}",
     )
+
+
+def _stack_bound(elf: Path, board: Board) -> StackBound | None:
+    """Of the whole program; None without the package that reads its code."""
+    from edgeq.emulator.image import read_image
+    from edgeq.emulator.stack import firmware_bounds
+
+    try:
+        return firmware_bounds(read_image(elf), board.core)[1]
+    except ToolError:
+        return None
 
 
 def quantized_model(path: Path) -> Graph:

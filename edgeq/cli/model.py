@@ -25,15 +25,17 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
+from edgeq.passes import optimize
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
 
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
-    """Show a model's layers, inputs, outputs, MACs, weights and memory plan."""
+    """Show a model's layers, inputs, outputs, MACs, weights and the firmware's memory plan."""
     graph = read_model(model)
-    plan = plan_memory(graph) if graph.is_quantized else None
-    rows = picture.layer_rows(graph, plan)
+    optimized = optimize(graph) if graph.is_quantized else None
+    plan = plan_memory(optimized) if optimized else None
+    rows = picture.layer_rows(graph, optimized, plan)
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
@@ -41,7 +43,9 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         "outputs": [picture.tensor_row(t) for t in graph.output_tensors()],
         "layers": rows,
         "macs": sum(r.macs for r in rows),
+        "live_macs": sum(r.live_macs for r in rows),
         "weight_nbytes": sum(r.weight_nbytes for r in rows),
+        "live_weight_nbytes": sum(r.live_weight_nbytes for r in rows),
         "arena_nbytes": plan.arena_nbytes if plan else None,
         "lower_bound_nbytes": plan.lower_bound_nbytes if plan else None,
         "peak_step": plan.peak_step if plan else None,
@@ -51,7 +55,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         json,
         record,
         picture.model_picture(graph, rows, plan, console.width),
-        picture.model_summary(graph, rows, plan),
+        picture.model_summary(graph, optimized, rows, plan),
     )
 
 
@@ -73,7 +77,7 @@ def quantize_command(
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
-    plan = plan_memory(quantized)
+    plan = plan_memory(optimize(quantized))
     source = quantized.input_tensors()[0]
     record = {
         "output": output,

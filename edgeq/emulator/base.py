@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from types import TracebackType
+from typing import Self
 
 from edgeq.errors import EmulatorError, LinkError
 
@@ -41,7 +42,7 @@ class Emulator(abc.ABC):
         if self.error is not None:
             raise self.error
 
-    def __enter__(self) -> Emulator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

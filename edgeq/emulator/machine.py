@@ -23,6 +23,7 @@ from edgeq.emulator import native
 from edgeq.emulator.image import Image
 from edgeq.emulator.peripherals import Peripheral
 from edgeq.emulator.uarts import UartModel
+from edgeq.emulator.watch import Watch
 from edgeq.errors import EmulatorError
 
 # The Cortex-M0+ has the M0's instructions. UC_MODE_MCLASS would make every core an M33.
@@ -57,7 +58,7 @@ class Machine:
     `interrupt` and `bad_access` (what, address) say what the last `run` stopped at.
     """
 
-    def __init__(self, image: Image, board: Board) -> None:
+    def __init__(self, image: Image, board: Board, watch: Watch | None = None) -> None:
         if board.core not in _MODELS:
             raise EmulatorError(
                 f"{board.name}: the virtual board has no {board.core}, it must be one of "
@@ -70,6 +71,8 @@ class Machine:
         self.bad_access: tuple[int, int] | None = None
         self._failure: Exception | None = None
         self._map_memories()
+        if watch is not None:
+            self.record["watch"] = watch.attach(self._memory.nbytes // 2)
         self._load()
         self._add_hooks()
 

@@ -18,7 +18,9 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 
-from edgeq.jit import callback, carray, from_dtype, intrinsic, kernel, types
+from edgeq.emulator.native_watch import pointer as _pointer
+from edgeq.emulator.native_watch import watch_block
+from edgeq.jit import callback, carray, from_dtype, kernel, types
 
 RING_NBYTES = 1 << 16
 MAX_REGIONS = 8
@@ -48,6 +50,7 @@ MACHINE = np.dtype(
             "lengths",
             "u8",
         ),  # address of an int32 array: nbytes << 16 | instructions of that block
+        ("watch", "u8"),  # address of a WATCH record, 0: none
         ("code", "u8"),  # address of the halfwords of all regions, one after the other
         ("regions", "i8"),
         ("region_start", "i8", (MAX_REGIONS,)),
@@ -75,18 +78,6 @@ def _load_symbol() -> None:
 
 _load_symbol()
 _uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
-
-
-def _typed_pointer(typing_context: Any, address: Any) -> Any:
-    """An address held in an integer, as a pointer for carray."""
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.uint64), generate
-
-
-_pointer: Any = intrinsic(_typed_pointer)
 
 
 @kernel
@@ -159,6 +150,8 @@ def on_block(uc: Any, address: Any, nbytes: Any, machine: Any) -> None:
             return
     carray(_pointer(m.counts), 1 << 40, np.int64)[index] += 1
     m.instructions += known & 0xFFFF
+    if m.watch:
+        watch_block(uc, m.watch, index, start, size, known & 0xFFFF)
 
 
 @kernel

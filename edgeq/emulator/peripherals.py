@@ -60,7 +60,7 @@ class Bank:
 
     `computed` gives a register's value from the others whenever it is read; `on_write` is
     called after a value has been stored. `atomic`: the RP2040's XOR, SET and CLEAR aliases lie
-    0x1000, 0x2000 and 0x3000 above the bank (RP2040 Datasheet, section 2.1.2).
+    0x1000, 0x2000 and 0x3000 above the bank (RP2040 Datasheet).
     """
 
     name: str

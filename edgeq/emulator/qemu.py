@@ -42,9 +42,15 @@ _SECURE_BIT = 1 << 28  # the IoT kits' alias of a peripheral for secure software
 
 
 class QemuBoard(Emulator):
-    """A board on QEMU, running from construction to `close`."""
+    """A board on QEMU, running from construction to `close`.
 
-    def __init__(self, elf_path: Path, board: Board, *, tcp: bool = False) -> None:
+    `counting`: QEMU's clock goes on by one nanosecond an executed instruction, so that a timer
+    of the firmware counts instructions (QEMU's manual, "TCG Instruction Counting": -icount).
+    """
+
+    def __init__(
+        self, elf_path: Path, board: Board, *, tcp: bool = False, counting: bool = False
+    ) -> None:
         self.error: EmulatorError | None = None
         self._board = board
         self._closed = False
@@ -59,6 +65,7 @@ class QemuBoard(Emulator):
         else:
             serial, inherited, port = "pty", (), None
         command = [program, "-M", machine, "-display", "none", "-monitor", "none"]
+        command += ["-icount", "shift=0"] if counting else []
         command += ["-kernel", str(elf_path), *_serial_options(board, machine, serial)]
         self._process = subprocess.Popen(
             command,

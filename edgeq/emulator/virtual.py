@@ -29,6 +29,7 @@ from edgeq.emulator.machine import Machine
 from edgeq.emulator.peripherals import NotModelledError
 from edgeq.emulator.system_control import BASE, NBYTES, SVC, SystemControl
 from edgeq.emulator.uarts import KINDS
+from edgeq.emulator.watch import Watch
 from edgeq.errors import EmulatorError
 
 _SLICE = 4_000_000  # instructions between two looks at the port while the firmware computes
@@ -60,18 +61,22 @@ _ACCESSES = {
 class VirtualBoard(Emulator):
     """A board on Unicorn, running in a thread of its own from construction to `close`."""
 
-    def __init__(self, elf_path: Path, board: Board, *, tcp: bool = False) -> None:
+    def __init__(
+        self, elf_path: Path, board: Board, *, tcp: bool = False, watch: Watch | None = None
+    ) -> None:
         self.error: EmulatorError | None = None
         self._board = board
         self._image = read_image(elf_path)
         gc.collect()  # boards closed before: they are reference cycles, of megabytes each
-        self._machine = Machine(self._image, board)
+        self._watch = watch
+        self._machine = Machine(self._image, board, watch)
         self._skipped = 0  # ticks slept through
         self._sleeps = (-1, 0)  # address of the last WFI, and how often it slept for nothing
         self._system = SystemControl(board.core, self._now, self._look_again)
         context = Context(board, self._now, self._look_again, self._system.pending.add)
         self._chip = chip_of(context)
         self._uart_used = False
+        self._waiting = False
         self._map()
         self._reset()
         self._endpoint = open_endpoint(tcp=tcp)
@@ -130,6 +135,11 @@ class VirtualBoard(Emulator):
             EmulatorError: the bytes are not within one of the board's memories.
         """
         return self._machine.read_memory(address, nbytes)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the firmware has polled an empty receiver, and waits for the host."""
+        return self._waiting
 
     @property
     def returncode(self) -> int | None:
@@ -240,10 +250,15 @@ class VirtualBoard(Emulator):
             number = system.due(*(int(uc.reg_read(mask)) for mask in masks))
             if number is not None:
                 exceptions.enter(uc, system, number)
+                self._tell_watch()
         executed = self._machine.instructions
         limits = [executed + (_MASKED_SLICE if system.wakes() else _SLICE)]
         limits += [due - self._skipped for due in self._events()]
         return max(min(limits), executed + 1)
+
+    def _tell_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.set_exceptions(len(self._system.active))
 
     def _events(self) -> list[int]:
         sources = [self._system, *self._chip.timers]
@@ -254,6 +269,7 @@ class VirtualBoard(Emulator):
         machine, system = self._machine, self._system
         if machine.pc >= exceptions.EXC_RETURN_LEAST and system.active:
             exceptions.leave(machine.uc, system, machine.pc | 1)
+            self._tell_watch()
         elif machine.interrupt == _EXCP_SVC:
             system.pending.add(SVC)
         elif machine.bad_access is not None:
@@ -300,6 +316,7 @@ class VirtualBoard(Emulator):
         record = self._machine.record
         record["idle"] = record["polls"] = 0
         self._pump()
+        self._waiting = True
         if record["rx_put"][0] == record["rx_taken"][0] and not self._closing:
             unsent = bool(record["tx_put"][0] != record["tx_taken"][0])
             self._endpoint.wait(_WAIT_S, sending=unsent)

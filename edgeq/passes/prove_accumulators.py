@@ -7,12 +7,7 @@ import numpy as np
 from edgeq.arith import INT32_MAX
 from edgeq.errors import GraphError
 from edgeq.graph import Graph, Node
-from edgeq.ops.conv_2d import QuantizedConv2D
-from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
-from edgeq.ops.fully_connected import QuantizedFullyConnected
-
-# Where the output channel stands in the filter.
-_CHANNEL_AXIS = {QuantizedConv2D: 0, QuantizedFullyConnected: 0, QuantizedDepthwiseConv2D: 2}
+from edgeq.passes.products import PRODUCTS, filter_and_bias, rows_of
 
 
 def prove_accumulators(graph: Graph) -> Graph:
@@ -25,21 +20,17 @@ def prove_accumulators(graph: Graph) -> Graph:
         GraphError: names the layer, the channel and the largest possible accumulator.
     """
     for node in graph.nodes:
-        if type(node.op) in _CHANNEL_AXIS:
+        if isinstance(node.op, PRODUCTS):
             _prove(graph, node)
     return graph
 
 
 def _prove(graph: Graph, node: Node) -> None:
     op = node.op
-    assert isinstance(op, QuantizedConv2D | QuantizedDepthwiseConv2D | QuantizedFullyConnected)
-    _, weights, bias = graph.tensors_of(node.inputs)
-    assert weights.data is not None
-    assert bias.data is not None
-    axis = _CHANNEL_AXIS[type(op)]
-    rows = np.moveaxis(weights.data, axis, 0).reshape(weights.shape[axis], -1)
-    total = np.abs(rows.astype(np.int64)).sum(1)
-    peak = np.abs(bias.data.astype(np.int64)) + (128 + abs(op.input_zero_point)) * total
+    assert isinstance(op, PRODUCTS)
+    weights, bias = filter_and_bias(graph, node)
+    total = np.abs(rows_of(op, weights).astype(np.int64)).sum(1)
+    peak = np.abs(bias.astype(np.int64)) + (128 + abs(op.input_zero_point)) * total
     shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), peak.shape), 0)
     live = np.broadcast_to(np.array(op.multiplier, np.int64), peak.shape) != 0
     shift = np.where(live, shift, 0)

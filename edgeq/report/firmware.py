@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeq.board import Board, Memory
+from edgeq.emulator.stack import StackBound
 from edgeq.graph import Array
 from edgeq.report.model import new_table, titled
 from edgeq.stream import Result
@@ -122,6 +123,16 @@ def _memory_row(table: Table, title: str, used: int, memory: Memory) -> None:
     bar = Text("█" * max(1, round(20 * share)), style="cyan")
     bar.append("░" * (20 - max(1, round(20 * share))), style="dim")
     table.add_row(title, f"{used:,}", f"{memory.nbytes:,}", bar + Text(f" {100 * share:.1f} %"))
+
+
+def stack_text(bound: StackBound | None, reserved_nbytes: int) -> Text:
+    """The most stack that the program can take, of what is reserved for it."""
+    if bound is None:
+        return Text("stack: its bound needs the package capstone: pip install 'edgeq[board]'")
+    if bound.unresolved:
+        return Text(f"stack: no bound is known: {'; '.join(bound.unresolved)}", style="yellow")
+    text = f"stack: the program takes at most {bound.nbytes:,} bytes, {reserved_nbytes:,} are"
+    return Text(f"{text} reserved", style="red" if bound.nbytes > reserved_nbytes else "")
 
 
 def identity_text(identity: Identity, port: str) -> Text:

@@ -38,8 +38,10 @@ class LayerRow:
     operator: str
     output_shape: tuple[int, ...]
     macs: int
+    live_macs: int  # without dead work; 0 of a layer that firmware leaves out
     weight_nbytes: int
-    live_nbytes: int | None  # of the arena, while the layer runs
+    live_weight_nbytes: int
+    live_nbytes: int | None  # of the arena, while the layer runs; None if it does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,36 @@ def tensor_row(tensor: Tensor) -> TensorRow:
     )
 
 
-def layer_rows(graph: Graph, plan: MemoryPlan | None) -> list[LayerRow]:
-    """One row a node, in order."""
+def layer_rows(
+    graph: Graph, optimized: Graph | None, plan: MemoryPlan | None
+) -> list[LayerRow]:
+    """One row a node, in order; `plan` is that of `optimized`, both None of a float graph."""
+    live = optimized or graph
+    steps = {node.name: step for step, node in enumerate(live.nodes)}
     rows = []
-    for step, node in enumerate(graph.nodes):
-        weights = sum(t.nbytes for t in graph.tensors_of(node.inputs) if t.data is not None)
+    for node in graph.nodes:
+        step = steps.get(node.name)
+        macs, weights = _work(graph, node)
+        live_macs, live_weights = (0, 0) if step is None else _work(live, live.nodes[step])
         rows.append(
             LayerRow(
                 node.name,
                 node.op.name,
                 graph.tensors[node.outputs[0]].shape,
-                _macs(graph, node),
+                macs,
+                live_macs,
                 weights,
-                live_nbytes(plan, step) if plan else None,
+                live_weights,
+                None if plan is None or step is None else live_nbytes(plan, step),
             )
         )
     return rows
+
+
+def _work(graph: Graph, node: Node) -> tuple[int, int]:
+    """MACs and bytes of constants of a node."""
+    constants = (t for t in graph.tensors_of(node.inputs) if t.data is not None)
+    return _macs(graph, node), sum(t.nbytes for t in constants)
 
 
 def live_nbytes(plan: MemoryPlan, step: int) -> int:
@@ -122,23 +138,37 @@ def model_picture(
     table.add_column("layer", no_wrap=True)
     table.add_column("operator", no_wrap=True)
     table.add_column("output", no_wrap=True)
-    table.add_column("MACs", justify="right", no_wrap=True)
-    table.add_column("weights", justify="right", no_wrap=True)
-    if plan:
+    has_dead = any(
+        (r.live_macs, r.live_weight_nbytes) != (r.macs, r.weight_nbytes) for r in rows
+    )
+    for name in ("MACs", "weights"):
+        table.add_column(name, justify="right", no_wrap=True)
+        if has_dead:
+            table.add_column("live", justify="right", no_wrap=True)
+    # Two more columns leave room for the arena only on a wide screen.
+    has_arena = plan is not None and (not has_dead or width >= 97)
+    if has_arena:
         table.add_column("arena", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-    names = short_names([row.name for row in rows], max(16, width - 66))
+    taken = 66 if not has_dead else 81 if has_arena else 65
+    names = short_names([row.name for row in rows], max(12, width - taken))
+    most = max((row.live_nbytes or 0 for row in rows), default=0)
     for step, row in enumerate(rows):
         cells: list[RenderableType] = [
             names[step],
             row.operator,
             "x".join(str(e) for e in row.output_shape[1:]),
-            f"{row.macs:,}" if row.macs else "",
-            f"{row.weight_nbytes:,}" if row.weight_nbytes else "",
         ]
-        if plan and row.live_nbytes is not None:
+        for total, live in (
+            (row.macs, row.live_macs),
+            (row.weight_nbytes, row.live_weight_nbytes),
+        ):
+            cells.append(f"{total:,}" if total else "")
+            if has_dead:
+                cells.append(f"{live:,}" if total else "")
+        if plan and has_arena and row.live_nbytes is not None:
             bar = "█" * max(1, round(6 * row.live_nbytes / plan.arena_nbytes))
-            style = "red" if step == plan.peak_step else "cyan"
+            style = "red" if row.live_nbytes == most else "cyan"
             cells += [f"{row.live_nbytes:,}", Text(bar, style=style)]
         table.add_row(*cells)
     return titled(title, table)
@@ -155,7 +185,9 @@ def short_names(names: list[str], width: int) -> list[str]:
     return [n if len(n) <= width else f"{n[:half]}…{n[-(width - 1 - half) :]}" for n in short]
 
 
-def model_summary(graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None) -> Group:
+def model_summary(
+    graph: Graph, optimized: Graph | None, rows: list[LayerRow], plan: MemoryPlan | None
+) -> Group:
     """Inputs, outputs, totals; where the peak of memory is and what shares it."""
     lines: list[RenderableType] = [
         *(_tensor_line("input", t) for t in graph.input_tensors()),
@@ -165,10 +197,19 @@ def model_summary(graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None) -
             f"{sum(r.weight_nbytes for r in rows):,} bytes of weights, {len(rows)} layers"
         ),
     ]
-    if plan is None:
+    if optimized is not None:
+        lines.append(
+            Text(
+                f"live     {sum(r.live_macs for r in rows):,} MACs, "
+                f"{sum(r.live_weight_nbytes for r in rows):,} bytes of weights, "
+                f"{len(optimized.nodes)} layers: firmware leaves out what changes no output"
+            )
+        )
+    if optimized is None or plan is None:
         lines.append(Text("This is a float graph: `edgeq quantize` makes it run on a board."))
         return Group(*lines)
-    at = graph.nodes[plan.peak_step].name if 0 <= plan.peak_step < len(rows) else "the input"
+    nodes = optimized.nodes
+    at = nodes[plan.peak_step].name if 0 <= plan.peak_step < len(nodes) else "the input"
     lines.append(
         Text(
             f"arena    {plan.arena_nbytes:,} bytes; no plan can be below "

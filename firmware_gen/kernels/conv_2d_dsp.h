@@ -17,13 +17,15 @@ struct edgeq_conv_2d_dsp {
     int32_t activation_max;
     struct edgeq_image input;
     struct edgeq_image output;
+    int32_t is_inside;   /* 1: no tap of any pixel is in the padding */
     int32_t taps_nbytes; /* filter_h * filter_w * channels, up to a multiple of 4 */
     struct edgeq_tile tile;
 };
 
 /* The taps of one pixel as bytes, for channels that are not a multiple of 4. */
-static inline void edgeq_conv_2d_gather(const struct edgeq_conv_2d_dsp *op, const int8_t *x,
-                                        int32_t out_y, int32_t out_x, int8_t *bytes) {
+static inline __attribute__((always_inline)) void
+edgeq_conv_2d_gather(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t out_y,
+                     int32_t out_x, int8_t *bytes) {
     const struct edgeq_window *const window = &op->window;
     const int32_t channels = op->input.channels;
     const int32_t row_nbytes = op->input.width * channels;
@@ -34,10 +36,9 @@ static inline void edgeq_conv_2d_gather(const struct edgeq_conv_2d_dsp *op, cons
         const int32_t is_row = in_y >= 0 && in_y < op->input.height;
         if (is_row && window->dilation_w == 1 && in_x >= 0 &&
             in_x + window->filter_w <= op->input.width) {
-            const int8_t *const from = x + in_y * row_nbytes + in_x * channels;
-            for (int32_t i = 0; i < window->filter_w * channels; ++i) {
-                *bytes++ = from[i];
-            }
+            const int32_t nbytes = window->filter_w * channels;
+            __builtin_memcpy(bytes, x + in_y * row_nbytes + in_x * channels, (size_t)nbytes);
+            bytes += nbytes;
         } else {
             for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
                 const int32_t is_inside = is_row && in_x >= 0 && in_x < op->input.width;
@@ -56,13 +57,18 @@ static inline void edgeq_conv_2d_gather(const struct edgeq_conv_2d_dsp *op, cons
 }
 
 /* The taps of one pixel, widened; channels a multiple of 4. */
-static inline void edgeq_conv_2d_widen(const struct edgeq_conv_2d_dsp *op, const int8_t *x,
-                                       int32_t out_y, int32_t out_x, uint32_t *to) {
+static inline __attribute__((always_inline)) void
+edgeq_conv_2d_widen(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t out_y,
+                    int32_t out_x, uint32_t *to) {
     const struct edgeq_window *const window = &op->window;
     const int32_t channels = op->input.channels;
     const int32_t row_nbytes = op->input.width * channels;
     const int32_t left = out_x * window->stride_w - window->pad_left;
     int32_t in_y = out_y * window->stride_h - window->pad_top;
+    if (window->filter_h == 1 && window->filter_w == 1 && op->is_inside != 0) {
+        edgeq_widen(to, x + in_y * row_nbytes + left * channels, channels);
+        return;
+    }
     for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
         const int8_t *const row = x + in_y * row_nbytes;
         if (in_y < 0 || in_y >= op->input.height) {
@@ -91,8 +97,9 @@ static inline void edgeq_conv_2d_widen(const struct edgeq_conv_2d_dsp *op, const
 
 /* (H, W, I) -> (out_h, out_w, O); scratch: the widened taps of two pixels, and where channels
  * are not a multiple of 4 the bytes of one. */
-static inline void edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x,
-                                     const int32_t *weights, int8_t *out, uint32_t *scratch) {
+static inline __attribute__((always_inline)) void
+edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int32_t *weights,
+                  int8_t *out, uint32_t *scratch) {
     const int32_t count = op->output.height * op->output.width;
     const int32_t channels = op->output.channels;
     int8_t *const bytes = (int8_t *)(scratch + op->taps_nbytes);

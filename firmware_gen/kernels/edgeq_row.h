@@ -27,21 +27,34 @@ _Static_assert(offsetof(struct edgeq_row, right) == 16, "edgeq_row");
 
 #ifdef EDGEQ_HAS_DSP
 
-/* One word of weights: two taps of two channels. */
-#define EDGEQ_ROW_PAIR(h, a, b)                                                                \
-    "smlad " a ", " h ", r11, " a "\n"                                                         \
+/* One word of weights in h, two taps of two channels; the row's word in x. */
+#define EDGEQ_ROW_PAIR(h, x, a, b)                                                             \
+    "smlad " a ", " h ", " x ", " a "\n"                                                       \
     "sxtb16 " h ", " h "\n"                                                                    \
-    "smlad " b ", " h ", r11, " b "\n"
+    "smlad " b ", " h ", " x ", " b "\n"
 
-/* Two taps of eight channels: r0 the row, r1 the weights. */
-#define EDGEQ_ROW_STEP(x, h0, h1, h2, h3)                                                      \
-    "ldr r11, [r0, #" x "]\n"                                                                  \
-    "ldr r12, [r1, #" h0 "]\n"                                                                 \
-    "ldr lr, [r1, #" h1 "]\n" EDGEQ_ROW_PAIR("r12", "r3", "r4")                                \
-        EDGEQ_ROW_PAIR("lr", "r5", "r6") "ldr r12, [r1, #" h2 "]\n"                            \
-                                         "ldr lr, [r1, #" h3                                   \
-                                         "]\n" EDGEQ_ROW_PAIR("r12", "r7", "r8")               \
-                                             EDGEQ_ROW_PAIR("lr", "r9", "r10")
+#define EDGEQ_ROW_LOAD(to, base, at) "ldr " to ", [" base ", #" at "]\n"
+
+/* Four taps of eight channels: r0 the row, r1 the weights; neighbouring loads are cheap. */
+#define EDGEQ_ROW_STEP(x0, x1, h0, h1, h2, h3, h4, h5, h6, h7)                                 \
+    EDGEQ_ROW_LOAD("r11", "r0", x0)                                                            \
+    EDGEQ_ROW_LOAD("r12", "r1", h0)                                                            \
+    EDGEQ_ROW_LOAD("lr", "r1", h1)                                                             \
+    EDGEQ_ROW_LOAD("r2", "r1", h2)                                                             \
+    EDGEQ_ROW_PAIR("r12", "r11", "r3", "r4")                                                   \
+    EDGEQ_ROW_PAIR("lr", "r11", "r5", "r6")                                                    \
+    EDGEQ_ROW_PAIR("r2", "r11", "r7", "r8")                                                    \
+    EDGEQ_ROW_LOAD("r12", "r1", h3)                                                            \
+    EDGEQ_ROW_LOAD("lr", "r1", h4)                                                             \
+    EDGEQ_ROW_LOAD("r2", "r0", x1)                                                             \
+    EDGEQ_ROW_PAIR("r12", "r11", "r9", "r10")                                                  \
+    EDGEQ_ROW_PAIR("lr", "r2", "r3", "r4")                                                     \
+    EDGEQ_ROW_LOAD("r11", "r1", h5)                                                            \
+    EDGEQ_ROW_LOAD("r12", "r1", h6)                                                            \
+    EDGEQ_ROW_LOAD("lr", "r1", h7)                                                             \
+    EDGEQ_ROW_PAIR("r11", "r2", "r5", "r6")                                                    \
+    EDGEQ_ROW_PAIR("r12", "r2", "r7", "r8")                                                    \
+    EDGEQ_ROW_PAIR("lr", "r2", "r9", "r10")
 
 /* Two channels to bytes `even` and `odd` of the output. */
 #define EDGEQ_ROW_OUT(a, b, even, odd)                                                         \
@@ -59,53 +72,57 @@ _Static_assert(offsetof(struct edgeq_row, right) == 16, "edgeq_row");
     "ssat " a ", #8, " a ", asr #1\n"                                                          \
     "strb " a ", [r0, #" odd "]\n"
 
-/* x: the widened row; out: 8 * groups bytes. The stack from sp: x, groups left, out, row; the
- * saved registers. */
+/* x: the widened row; out: 8 * groups bytes. The stack from sp: the end of x; x, groups left,
+ * out, row; the saved registers. */
 static __attribute__((naked, noinline, unused)) void
 edgeq_row(const uint32_t *x __attribute__((unused)),
           const int32_t *weights __attribute__((unused)), int8_t *out __attribute__((unused)),
           const struct edgeq_row *row __attribute__((unused))) {
+    /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"
         "push {r0-r11, lr}\n"
+        "sub sp, sp, #4\n"
         "ldr r4, [r3]\n"
         "ldr r5, [r3, #4]\n"
-        "str r5, [sp, #4]\n"
-        "add r2, r0, r4\n"
+        "str r5, [sp, #8]\n"
+        "add r4, r0, r4\n"
+        "str r4, [sp]\n"
         "1:\n"
         "ldmia r1!, {r3-r10}\n"
         "add r3, r4, r3, lsl #8\n"
         "add r5, r6, r5, lsl #8\n"
         "add r7, r8, r7, lsl #8\n"
         "add r9, r10, r9, lsl #8\n"
-        "2:\n" EDGEQ_ROW_STEP("0", "0", "4", "8", "12") EDGEQ_ROW_STEP(
-            "4", "16", "20", "24", "28") EDGEQ_ROW_STEP("8", "32", "36", "40", "44")
-            EDGEQ_ROW_STEP("12", "48", "52", "56", "60") EDGEQ_ROW_STEP(
-                "16", "64", "68", "72", "76") EDGEQ_ROW_STEP("20", "80", "84", "88", "92")
-                EDGEQ_ROW_STEP("24", "96", "100", "104", "108") EDGEQ_ROW_STEP(
-                    "28", "112", "116", "120",
-                    "124") "add r0, r0, #32\n"
-                           "add r1, r1, #128\n"
-                           "cmp r0, r2\n"
-                           "bne 2b\n"
-                           "ldr r2, [sp, #12]\n"
-                           "ldr r0, [sp, #8]\n"
-                           "ldr lr, [r2, #8]\n"
-                           "ldr r12, [r2, #12]\n"
-                           "ldr r11, [r2, #16]\n" EDGEQ_ROW_OUT("r3", "r4", "0", "1")
-                               EDGEQ_ROW_OUT("r5", "r6", "2", "3") EDGEQ_ROW_OUT("r7", "r8",
-                                                                                 "4", "5")
-                                   EDGEQ_ROW_OUT("r9", "r10", "6", "7") "add r0, r0, #8\n"
-                                                                        "str r0, [sp, #8]\n"
-                                                                        "ldr r0, [sp]\n"
-                                                                        "ldr r3, [sp, #4]\n"
-                                                                        "ldr r2, [r2]\n"
-                                                                        "add r2, r2, r0\n"
-                                                                        "subs r3, r3, #1\n"
-                                                                        "str r3, [sp, #4]\n"
-                                                                        "bne 1b\n"
-                                                                        "add sp, sp, #16\n"
-                                                                        "pop {r4-r11, pc}\n");
+        "2:\n"
+        EDGEQ_ROW_STEP("0", "4", "0", "4", "8", "12", "16", "20", "24", "28")
+        EDGEQ_ROW_STEP("8", "12", "32", "36", "40", "44", "48", "52", "56", "60")
+        EDGEQ_ROW_STEP("16", "20", "64", "68", "72", "76", "80", "84", "88", "92")
+        EDGEQ_ROW_STEP( "24", "28", "96", "100", "104", "108", "112", "116", "120", "124")
+        "add r0, r0, #32\n"
+        "add r1, r1, #128\n"
+        "ldr r2, [sp]\n"
+        "cmp r0, r2\n"
+        "bne 2b\n"
+        "ldr r2, [sp, #16]\n"
+        "ldr r0, [sp, #12]\n"
+        "ldr lr, [r2, #8]\n"
+        "ldr r12, [r2, #12]\n"
+        "ldr r11, [r2, #16]\n"
+        EDGEQ_ROW_OUT("r3", "r4", "0", "1")
+        EDGEQ_ROW_OUT("r5", "r6", "2", "3")
+        EDGEQ_ROW_OUT("r7", "r8", "4", "5")
+        EDGEQ_ROW_OUT( "r9", "r10", "6", "7")
+        "add r0, r0, #8\n"
+        "str r0, [sp, #12]\n"
+        "ldr r0, [sp, #4]\n"
+        "ldr r3, [sp, #8]\n"
+        "subs r3, r3, #1\n"
+        "str r3, [sp, #8]\n"
+        "bne 1b\n"
+        "add sp, sp, #20\n"
+        "pop {r4-r11, pc}\n");
+    /* clang-format on */
 }
 
 #else

@@ -28,132 +28,173 @@ struct edgeq_tile {
     uint32_t nbytes; /* of the two widened pixels, a multiple of 16; also of a group's taps */
     int32_t groups;  /* of four channels */
     int32_t two_zero_plus; /* 2 * output_zero_point + 1 */
+    int32_t has_signs;     /* 0: no result below the zero point is wanted */
 };
 
 /* Offsets that the assembly has of struct edgeq_tile. */
 _Static_assert(offsetof(struct edgeq_tile, groups) == 4, "edgeq_tile");
 _Static_assert(offsetof(struct edgeq_tile, two_zero_plus) == 8, "edgeq_tile");
+_Static_assert(offsetof(struct edgeq_tile, has_signs) == 12, "edgeq_tile");
 
 #ifdef EDGEQ_HAS_DSP
 
-#define EDGEQ_UNUSED __attribute__((unused))
-
-/* Two taps of two pixels and four channels: r0 the pixels, r1 the weights less 4. */
-#define EDGEQ_TILE_STEP(x0, x1, h0, h1)                                                        \
-    "ldr r11, [r0, #" x0 "]\n"                                                                 \
-    "ldr r12, [r0, #" x1 "]\n"                                                                 \
-    "ldr lr, [r1, #" h0 "]\n"                                                                  \
-    "smlad r3, lr, r11, r3\n"                                                                  \
-    "smlad r4, lr, r12, r4\n"                                                                  \
-    "sxtb16 lr, lr\n"                                                                          \
-    "smlad r5, lr, r11, r5\n"                                                                  \
-    "smlad r6, lr, r12, r6\n"                                                                  \
-    "ldr lr, [r1, #" h1 "\n"                                                                   \
+/* Two taps of two pixels and four channels: r0 the pixels, r1 the weights. */
+#define EDGEQ_TILE_STEP(first, second)                                                         \
+    "ldr r11, [r0, #" first "]\n"                                                              \
+    "ldr r12, [r0, #" second "]\n"                                                             \
+    "ldr r2, [r1, #" first "]\n"                                                               \
+    "ldr lr, [r1, #" second "]\n"                                                              \
+    "smlad r3, r2, r11, r3\n"                                                                  \
+    "smlad r4, r2, r12, r4\n"                                                                  \
+    "sxtb16 r2, r2\n"                                                                          \
     "smlad r7, lr, r11, r7\n"                                                                  \
     "smlad r8, lr, r12, r8\n"                                                                  \
     "sxtb16 lr, lr\n"                                                                          \
+    "smlad r5, r2, r11, r5\n"                                                                  \
+    "smlad r6, r2, r12, r6\n"                                                                  \
     "smlad r9, lr, r11, r9\n"                                                                  \
     "smlad r10, lr, r12, r10\n"
 
-/* One channel of two pixels: `twice` leaves 2 * acc and its sign in the flags, `fix` looks at
- * it; to bytes `at` of both outputs. */
+/* One accumulator to a byte: `twice` leaves 2 * acc and its sign in the flags. */
+#define EDGEQ_TILE_ONE(acc, twice, fix, to)                                                    \
+    twice(acc) "smmlar " acc ", " acc ", r12, lr\n" fix(acc) "asr " acc ", " acc ", r11\n"     \
+                                                             "ssat " acc ", #8, " acc          \
+                                                             ", asr #1\n"                      \
+                                                             "strb " acc ", [" to "]\n"
+
+/* One channel of two pixels, to bytes `at` of both outputs. */
 #define EDGEQ_TILE_OUT(acc0, acc1, twice, fix, word, multiplier, at)                           \
     "ldr r11, [r1, #" word "]\n"                                                               \
     "ldr r12, [r1, #" multiplier "]\n"                                                         \
     "ldr lr, [sp, #4]\n"                                                                       \
-    "lsl lr, lr, r11\n" twice(acc0) "smmlar " acc0 ", " acc0 ", r12, lr\n" fix(                \
-        acc0) "asr " acc0 ", " acc0 ", r11\n"                                                  \
-              "ssat " acc0 ", #8, " acc0 ", asr #1\n"                                          \
-              "strb " acc0 ", [r0, #" at                                                       \
-              "]\n" twice(acc1) "smmlar " acc1 ", " acc1                                       \
-                                ", r12, lr\n" fix(acc1) "asr " acc1 ", " acc1 ", r11\n"        \
-                                                        "ssat " acc1 ", #8, " acc1             \
-                                                        ", asr #1\n"                           \
-                                                        "strb " acc1 ", [r2, #" at "]\n"
+    "lsl lr, lr, r11\n" EDGEQ_TILE_ONE(acc0, twice, fix, "r0, #" at)                           \
+        EDGEQ_TILE_ONE(acc1, twice, fix, "r2, #" at)
 
 #define EDGEQ_TILE_LOW(acc)  "lsls " acc ", " acc ", #1\n"
 #define EDGEQ_TILE_HIGH(acc) "asrs " acc ", " acc ", #7\n"
 #define EDGEQ_TILE_SIGN(acc) "it mi\nsubmi " acc ", " acc ", #1\n"
 #define EDGEQ_TILE_NO_SIGN(acc)
 
-/* The stack from sp: groups left, two_zero_plus, the pixels' end; x, weights, out0, out1; the
- * saved registers; the fifth argument. */
-#define EDGEQ_TILE(name, fix)                                                                  \
-    static __attribute__((naked, noinline, unused)) void name(                                 \
-        const uint32_t *x EDGEQ_UNUSED, const int32_t *weights EDGEQ_UNUSED,                   \
-        int8_t *out0 EDGEQ_UNUSED, int8_t *out1 EDGEQ_UNUSED,                                  \
-        const struct edgeq_tile *tile EDGEQ_UNUSED) {                                          \
-        __asm__ volatile(                                                                      \
-            ".syntax unified\n"                                                                \
-            "push {r0-r11, lr}\n"                                                              \
-            "sub sp, sp, #12\n"                                                                \
-            "ldr r4, [sp, #64]\n"                                                              \
-            "ldr r5, [r4]\n"                                                                   \
-            "ldr r6, [r4, #4]\n"                                                               \
-            "ldr r7, [r4, #8]\n"                                                               \
-            "add r2, r0, r5\n"                                                                 \
-            "sub r1, r1, #4\n"                                                                 \
-            "str r6, [sp]\n"                                                                   \
-            "str r7, [sp, #4]\n"                                                               \
-            "str r2, [sp, #8]\n"                                                               \
-            "1:\n"                                                                             \
-            "sub r11, r2, r0\n"                                                                \
-            "tst r11, #16\n"                                                                   \
-            "add r11, r11, r1\n"                                                               \
-            "ldr r5, [r11, #4]\n"                                                              \
-            "ldr r3, [r11, #8]\n"                                                              \
-            "ldr r9, [r11, #12]\n"                                                             \
-            "ldr r7, [r11, #16]\n"                                                             \
-            "asr r5, r5, #8\n"                                                                 \
-            "add r3, r3, r5\n"                                                                 \
-            "mov r4, r3\n"                                                                     \
-            "mov r6, r5\n"                                                                     \
-            "asr r9, r9, #8\n"                                                                 \
-            "add r7, r7, r9\n"                                                                 \
-            "mov r8, r7\n"                                                                     \
-            "mov r10, r9\n"                                                                    \
-            "beq 2f\n"                                                                         \
-            "sub r0, r0, #16\n"                                                                \
-            "sub r1, r1, #16\n"                                                                \
-            "b 3f\n"                                                                           \
-            "2:\n" EDGEQ_TILE_STEP("0", "4", "4", "8]") EDGEQ_TILE_STEP(                       \
-                "8", "12", "12", "16]") "3:\n" EDGEQ_TILE_STEP("16", "20", "20", "24]")        \
-                EDGEQ_TILE_STEP(                                                               \
-                    "24", "28", "28",                                                          \
-                    "32]!") "add r0, r0, #32\n"                                                \
-                            "cmp r0, r2\n"                                                     \
-                            "bne 2b\n"                                                         \
-                            "ldr r0, [sp, #20]\n"                                              \
-                            "ldr r2, [sp, #24]\n"                                              \
-                            "sub r3, r3, r5\n"                                                 \
-                            "sub r4, r4, r6\n"                                                 \
-                            "sub r7, r7, r9\n"                                                 \
-                            "sub r8, r8, r10\n" EDGEQ_TILE_OUT("r5", "r6", EDGEQ_TILE_LOW,     \
-                                                               fix, "4", "20", "0")            \
-                                EDGEQ_TILE_OUT("r3", "r4", EDGEQ_TILE_HIGH, fix, "8", "24",    \
-                                               "1")                                            \
-                                    EDGEQ_TILE_OUT("r9", "r10", EDGEQ_TILE_LOW, fix, "12",     \
-                                                   "28", "2")                                  \
-                                        EDGEQ_TILE_OUT("r7", "r8", EDGEQ_TILE_HIGH, fix, "16", \
-                                                       "32", "3") "add r0, r0, #4\n"           \
-                                                                  "add r2, r2, #4\n"           \
-                                                                  "str r0, [sp, #20]\n"        \
-                                                                  "str r2, [sp, #24]\n"        \
-                                                                  "add r1, r1, #32\n"          \
-                                                                  "ldr r3, [sp]\n"             \
-                                                                  "ldr r0, [sp, #12]\n"        \
-                                                                  "ldr r2, [sp, #8]\n"         \
-                                                                  "subs r3, r3, #1\n"          \
-                                                                  "str r3, [sp]\n"             \
-                                                                  "bne 1b\n"                   \
-                                                                  "add sp, sp, #28\n"          \
-                                                                  "pop {r4-r11, pc}\n");       \
-    }
+#define EDGEQ_TILE_OUTS(fix)                                                                   \
+    EDGEQ_TILE_OUT("r5", "r6", EDGEQ_TILE_LOW, fix, "0", "16", "0")                            \
+    EDGEQ_TILE_OUT("r3", "r4", EDGEQ_TILE_HIGH, fix, "4", "20", "1")                           \
+    EDGEQ_TILE_OUT("r9", "r10", EDGEQ_TILE_LOW, fix, "8", "24", "2")                           \
+    EDGEQ_TILE_OUT("r7", "r8", EDGEQ_TILE_HIGH, fix, "12", "28", "3")
 
-/* x: two pixels, word by word in turns; out0, out1: 4 * groups bytes each. The first for any
- * results, the second where none below the zero point is wanted. */
-EDGEQ_TILE(edgeq_tile, EDGEQ_TILE_SIGN)
-EDGEQ_TILE(edgeq_tile_relu, EDGEQ_TILE_NO_SIGN)
+/* x: two pixels, word by word in turns; out0, out1: 4 * groups bytes each.
+ *
+ * The stack from sp: groups left, two_zero_plus, the pixels' end, has_signs; x, weights, out0,
+ * out1; the saved registers; the fifth argument. The loop takes 32 taps; it is entered further
+ * down if the taps are not a multiple of that. */
+static __attribute__((naked, noinline, unused)) void
+edgeq_tile(const uint32_t *x __attribute__((unused)),
+           const int32_t *weights __attribute__((unused)), int8_t *out0 __attribute__((unused)),
+           int8_t *out1 __attribute__((unused)),
+           const struct edgeq_tile *tile __attribute__((unused))) {
+    /* clang-format off */
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r0-r11, lr}\n"
+        "sub sp, sp, #16\n"
+        "ldr r4, [sp, #68]\n"
+        "ldr r5, [r4]\n"
+        "ldr r6, [r4, #4]\n"
+        "ldr r7, [r4, #8]\n"
+        "ldr r8, [r4, #12]\n"
+        "add r2, r0, r5\n"
+        "str r6, [sp]\n"
+        "str r7, [sp, #4]\n"
+        "str r2, [sp, #8]\n"
+        "str r8, [sp, #12]\n"
+        "1:\n"
+        "sub r11, r2, r0\n"
+        "add r12, r1, r11\n"
+        "ldr r5, [r12]\n"
+        "ldr r3, [r12, #4]\n"
+        "ldr r9, [r12, #8]\n"
+        "ldr r7, [r12, #12]\n"
+        "asr r5, r5, #8\n"
+        "add r3, r3, r5\n"
+        "mov r4, r3\n"
+        "mov r6, r5\n"
+        "asr r9, r9, #8\n"
+        "add r7, r7, r9\n"
+        "mov r8, r7\n"
+        "mov r10, r9\n"
+        "rsb r11, r11, #0\n"
+        "ands r11, r11, #112\n"
+        "beq 20f\n"
+        "sub r0, r0, r11\n"
+        "sub r1, r1, r11\n"
+        "lsr r11, r11, #4\n"
+        "tbh [pc, r11, lsl #1]\n"
+        "8:\n"
+        ".hword (20f - 8b) / 2\n"
+        ".hword (21f - 8b) / 2\n"
+        ".hword (22f - 8b) / 2\n"
+        ".hword (23f - 8b) / 2\n"
+        ".hword (24f - 8b) / 2\n"
+        ".hword (25f - 8b) / 2\n"
+        ".hword (26f - 8b) / 2\n"
+        ".hword (27f - 8b) / 2\n"
+        "20:\n"
+        EDGEQ_TILE_STEP("0", "4")
+        EDGEQ_TILE_STEP("8", "12")
+        "21:\n"
+        EDGEQ_TILE_STEP("16", "20")
+        EDGEQ_TILE_STEP("24", "28")
+        "22:\n"
+        EDGEQ_TILE_STEP("32", "36")
+        EDGEQ_TILE_STEP("40", "44")
+        "23:\n"
+        EDGEQ_TILE_STEP("48", "52")
+        EDGEQ_TILE_STEP("56", "60")
+        "24:\n"
+        EDGEQ_TILE_STEP("64", "68")
+        EDGEQ_TILE_STEP("72", "76")
+        "25:\n"
+        EDGEQ_TILE_STEP("80", "84")
+        EDGEQ_TILE_STEP("88", "92")
+        "26:\n"
+        EDGEQ_TILE_STEP("96", "100")
+        EDGEQ_TILE_STEP("104", "108")
+        "27:\n"
+        EDGEQ_TILE_STEP("112", "116")
+        EDGEQ_TILE_STEP("120", "124")
+        "add r0, r0, #128\n"
+        "add r1, r1, #128\n"
+        "ldr r2, [sp, #8]\n"
+        "cmp r0, r2\n"
+        "bne 20b\n"
+        "ldr r11, [sp, #12]\n"
+        "ldr r0, [sp, #24]\n"
+        "ldr r2, [sp, #28]\n"
+        "sub r3, r3, r5\n"
+        "sub r4, r4, r6\n"
+        "sub r7, r7, r9\n"
+        "sub r8, r8, r10\n"
+        "cmp r11, #0\n"
+        "bne 6f\n"
+        EDGEQ_TILE_OUTS( EDGEQ_TILE_NO_SIGN)
+        "7:\n"
+        "add r0, r0, #4\n"
+        "add r2, r2, #4\n"
+        "str r0, [sp, #24]\n"
+        "str r2, [sp, #28]\n"
+        "add r1, r1, #32\n"
+        "ldr r3, [sp]\n"
+        "ldr r0, [sp, #16]\n"
+        "ldr r2, [sp, #8]\n"
+        "subs r3, r3, #1\n"
+        "str r3, [sp]\n"
+        "bne 1b\n"
+        "add sp, sp, #32\n"
+        "pop {r4-r11, pc}\n"
+        "6:\n"
+        EDGEQ_TILE_OUTS(EDGEQ_TILE_SIGN)
+        "b 7b\n");
+    /* clang-format on */
+}
 
 #else
 
@@ -165,8 +206,8 @@ static inline int8_t edgeq_tile_out(int32_t twice_acc, int32_t word, int32_t mul
     return (int8_t)(y < -128 ? -128 : (y > 127 ? 127 : y));
 }
 
-static inline void edgeq_tile_any(const uint32_t *x, const int32_t *weights, int8_t *out0,
-                                  int8_t *out1, const struct edgeq_tile *tile, int32_t signs) {
+static inline void edgeq_tile(const uint32_t *x, const int32_t *weights, int8_t *out0,
+                              int8_t *out1, const struct edgeq_tile *tile) {
     const int32_t steps = (int32_t)(tile->nbytes / 8);
     for (int32_t group = 0; group < tile->groups; ++group) {
         const int32_t *const words = weights + 2 * steps;
@@ -182,7 +223,7 @@ static inline void edgeq_tile_any(const uint32_t *x, const int32_t *weights, int
                 }
                 const int32_t high = (int32_t)((uint32_t)a - (uint32_t)b) >> 7;
                 const int32_t twice = (o & 1) != 0 ? high : (int32_t)((uint32_t)b << 1);
-                const int32_t fix = twice < 0 ? signs : 0;
+                const int32_t fix = twice < 0 ? tile->has_signs : 0;
                 (pixel == 0 ? out0 : out1)[o] =
                     edgeq_tile_out(twice, words[o], words[4 + o], tile->two_zero_plus, fix);
             }
@@ -191,16 +232,6 @@ static inline void edgeq_tile_any(const uint32_t *x, const int32_t *weights, int
         out1 += 4;
         weights = words + 8;
     }
-}
-
-static inline void edgeq_tile(const uint32_t *x, const int32_t *weights, int8_t *out0,
-                              int8_t *out1, const struct edgeq_tile *tile) {
-    edgeq_tile_any(x, weights, out0, out1, tile, 1);
-}
-
-static inline void edgeq_tile_relu(const uint32_t *x, const int32_t *weights, int8_t *out0,
-                                   int8_t *out1, const struct edgeq_tile *tile) {
-    edgeq_tile_any(x, weights, out0, out1, tile, 0);
 }
 
 #endif
@@ -249,16 +280,15 @@ static inline void edgeq_tile_pair(const struct edgeq_tile *tile, int32_t channe
                                    int32_t activation_min, int32_t activation_max,
                                    const uint32_t *x, const int32_t *weights, int8_t *out0,
                                    int8_t *out1) {
-    const int32_t is_relu = 2 * activation_min + 1 >= tile->two_zero_plus;
     const int32_t rest = channels % 4;
     if (tile->groups > 0) {
-        (is_relu ? edgeq_tile_relu : edgeq_tile)(x, weights, out0, out1, tile);
+        edgeq_tile(x, weights, out0, out1, tile);
     }
     if (rest > 0) {
-        const struct edgeq_tile last = {tile->nbytes, 1, tile->two_zero_plus};
+        const struct edgeq_tile last = {tile->nbytes, 1, tile->two_zero_plus, tile->has_signs};
         int8_t out[8];
         weights += tile->groups * (int32_t)(tile->nbytes / 4 + 8);
-        (is_relu ? edgeq_tile_relu : edgeq_tile)(x, weights, out, out + 4, &last);
+        edgeq_tile(x, weights, out, out + 4, &last);
         for (int32_t i = 0; i < rest; ++i) {
             out0[channels - rest + i] = out[i];
             out1[channels - rest + i] = out[4 + i];

@@ -97,6 +97,7 @@ def tile_parameters(op: Any, channels: int, taps: int) -> dict[str, Value]:
         "nbytes": 4 * padded_taps(taps),
         "groups": channels // GROUP,
         "two_zero_plus": 2 * op.output_zero_point + 1,
+        "has_signs": int(op.activation_min < op.output_zero_point),
     }
 
 

@@ -1,5 +1,5 @@
 /* Clock kind "nrf51": the core runs at 16 MHz from reset; this starts the crystal, so that the
- * UART's rate is exact. nRF51 Series Reference Manual v3.0, section 13.2. */
+ * UART's rate is exact. nrf51.svd; nRF51 Series Reference Manual v3.0, CLOCK. */
 #include "edgeq_drivers.h"
 
 #define TASKS_HFCLKSTART    0x40000000u

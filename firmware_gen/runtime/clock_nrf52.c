@@ -1,6 +1,6 @@
 /* Clock kind "nrf52": the core runs at 64 MHz from reset; this starts the crystal, so that the
  * UART's rate is exact, and the flash cache.
- * nRF52840 Product Specification v1.1, sections 5.4.3 (CLOCK) and 4.3.6 (NVMC). */
+ * Registers: nrf52840.svd; nRF52840 Product Specification v1.1, CLOCK and NVMC. */
 #include "edgeq_drivers.h"
 
 #define TASKS_HFCLKSTART    0x40000000u

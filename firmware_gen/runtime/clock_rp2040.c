@@ -1,7 +1,7 @@
 /* Clock kind "rp2040": 12 MHz crystal, PLL_SYS to EDGEQ_CORE_HZ for core and peripherals; UART0
  * out of reset, on GPIO0 (TX) and GPIO1 (RX).
- * Registers: RP2040 Datasheet (build 2023-06-14), sections 2.14.3 (RESETS), 2.15.7 (CLOCKS),
- * 2.16.7 (XOSC), 2.18.4 (PLL), 2.19.6.1 (IO_BANK0). */
+ * Registers: pico-sdk, hardware_structs and hardware_regs (resets, clocks, xosc, pll); RP2040
+ * Datasheet (build 2023-06-14), IO_BANK0. */
 #include "edgeq_drivers.h"
 
 #define RESETS_RESET      0x4000c000u
@@ -41,7 +41,7 @@
 #define UART0_TX_GPIO      0u
 #define UART0_RX_GPIO      1u
 
-/* VCO = 12 MHz * FBDIV within 750 .. 1600 MHz; post dividers 6 and 2 (section 2.18.2). */
+/* VCO = 12 MHz * FBDIV within 750 .. 1600 MHz (pico-sdk, regs/pll.h); post dividers 6 and 2. */
 #define POSTDIV1 6u
 #define POSTDIV2 2u
 #define FBDIV                                                                                  \

@@ -1,7 +1,8 @@
 /* Clock kind "stm32f4": crystal (or the clock of the debugger), else the 16 MHz RC oscillator,
  * through the PLL; AHB at the core clock, APB1 a quarter, APB2 half of it.
- * Registers: ST RM0090 (STM32F405) and RM0390 (STM32F446): RCC sections 7.3 and 6.3, PWR 5.4
- * and 5.4, flash interface 3.9 and 3.8. Procedure with overdrive: RM0390 section 5.1.4. */
+ * Registers: ST CMSIS device header stm32f446xx.h; ST RM0090 (STM32F405) and RM0390
+ * (STM32F446), RCC, PWR and flash interface, with the limits of the PLL and the procedure with
+ * overdrive. */
 #include "edgeq_drivers.h"
 
 #define RCC_CR      0x40023800u
@@ -28,9 +29,10 @@
 #define CFGR_APB1_BY_4   (5u << 10)
 #define CFGR_APB2_BY_2   (4u << 13)
 #define APB1ENR_PWR      (1u << 28)
-#define ACR_LATENCY      5u /* 3.3 V, above 150 MHz: wait state table of the sections above */
+#define ACR_LATENCY      5u /* 3.3 V, above 150 MHz: ST RM0390 */
 #define ACR_LATENCY_MASK 0xfu
-#define ACR_CACHES       ((1u << 8) | (1u << 9) | (1u << 10)) /* prefetch, code, data */
+#define ACR_PREFETCH     (1u << 8)
+#define ACR_CACHES       ((1u << 9) | (1u << 10)) /* code, data */
 #define PWR_OD_ENABLE    (1u << 16)
 #define PWR_OD_SWITCH    (1u << 17)
 #define PWR_OD_READY     (1u << 16)
@@ -42,7 +44,7 @@
 
 _Static_assert(PLL_N *EDGEQ_CLOCK_PLL_INPUT_HZ == EDGEQ_CORE_HZ * PLL_P,
                "the PLL must reach the core clock exactly");
-_Static_assert(PLL_N >= 50u && PLL_N <= 432u, "RM0390 section 6.3.2");
+_Static_assert(PLL_N >= 50u && PLL_N <= 432u, "the multiplier that RM0390 allows");
 _Static_assert(EDGEQ_CLOCK_HSE_HZ % EDGEQ_CLOCK_PLL_INPUT_HZ == 0u &&
                    HSI_HZ % EDGEQ_CLOCK_PLL_INPUT_HZ == 0u,
                "either oscillator must divide to the PLL's input");
@@ -68,7 +70,8 @@ void edgeq_clock_init(void) {
     }
     edgeq_modify(FLASH_ACR, ACR_LATENCY_MASK, ACR_LATENCY);
     (void)edgeq_wait(FLASH_ACR, ACR_LATENCY_MASK, ACR_LATENCY);
-    edgeq_modify(FLASH_ACR, ACR_CACHES, ACR_CACHES);
+    edgeq_modify(FLASH_ACR, ACR_PREFETCH | ACR_CACHES,
+                 ACR_CACHES | (EDGEQ_CLOCK_PREFETCH != 0u ? ACR_PREFETCH : 0u));
     edgeq_modify(RCC_CFGR, CFGR_DIVIDERS, CFGR_APB1_BY_4 | CFGR_APB2_BY_2);
     edgeq_modify(RCC_CFGR, CFGR_SW_MASK, CFGR_SW_PLL);
     (void)edgeq_wait(RCC_CFGR, CFGR_SWS_MASK, CFGR_SWS_PLL);

@@ -1,5 +1,6 @@
 /* Clock kind "stm32g0": STM32G0 from its 16 MHz RC oscillator (1 %) through the PLL; AHB and
- * APB at the core clock. Registers: ST RM0444: RCC section 5.4, flash interface section 3.7. */
+ * APB at the core clock. Registers: ST CMSIS device header stm32g0b1xx.h; ST RM0444, RCC and
+ * flash interface. */
 #include "edgeq_drivers.h"
 
 #define RCC_CR      0x40021000u
@@ -17,9 +18,10 @@
 #define CFGR_SW_PLL      (2u << 0)
 #define CFGR_SWS_MASK    (7u << 3)
 #define CFGR_SWS_PLL     (2u << 3)
-#define ACR_LATENCY      2u /* range 1, above 48 MHz: section 3.3.4 */
+#define ACR_LATENCY      2u /* range 1, above 48 MHz: ST RM0444 */
 #define ACR_LATENCY_MASK 7u
-#define ACR_CACHES       ((1u << 8) | (1u << 9)) /* prefetch, code */
+#define ACR_PREFETCH     (1u << 8)
+#define ACR_CODE_CACHE   (1u << 9)
 
 #define HSI_HZ 16000000u
 #define PLL_R  2u
@@ -42,7 +44,9 @@ void edgeq_clock_init(void) {
     edgeq_modify(RCC_PLLCFGR, PLLCFGR_R_ENABLE, PLLCFGR_R_ENABLE);
     edgeq_modify(FLASH_ACR, ACR_LATENCY_MASK, ACR_LATENCY);
     (void)edgeq_wait(FLASH_ACR, ACR_LATENCY_MASK, ACR_LATENCY);
-    edgeq_modify(FLASH_ACR, ACR_CACHES, ACR_CACHES);
+    /* No prefetch: on the G0B1 it may fail when code branches from one flash bank to the other
+     * (ST errata sheet ES0548), and Zephyr leaves it off for that reason too. */
+    edgeq_modify(FLASH_ACR, ACR_PREFETCH | ACR_CODE_CACHE, ACR_CODE_CACHE);
     edgeq_modify(RCC_CFGR, CFGR_SW_MASK, CFGR_SW_PLL);
     (void)edgeq_wait(RCC_CFGR, CFGR_SWS_MASK, CFGR_SWS_PLL);
 }

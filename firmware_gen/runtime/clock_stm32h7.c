@@ -1,7 +1,7 @@
 /* Clock kind "stm32h7": STM32H743 at 400 MHz (voltage scale 1, which all revisions have; 480
  * MHz needs revision V) from HSE, else from the 64 MHz RC oscillator; AXI and AHB at half, the
- * APBs at a quarter of the core clock. Registers: ST RM0433: RCC section 8.7, PWR section 6.8,
- * flash interface section 4.9. */
+ * APBs at a quarter of the core clock. Registers: ST CMSIS device header
+ * stm32h743xx.h; ST RM0433, RCC, PWR and flash interface. */
 #include "edgeq_drivers.h"
 
 #define RCC_CR        0x58024400u
@@ -16,6 +16,8 @@
 #define PWR_CR3       0x5802480cu
 #define PWR_D3CR      0x58024818u
 #define FLASH_ACR     0x52002000u
+#define DBGMCU_IDCODE 0x5c001000u
+#define AXI_TARG7_MOD 0x51008108u /* AXI_TARG7_FN_MOD: the AXI SRAM's port */
 
 #define CR_HSE_ON        (1u << 16)
 #define CR_HSE_READY     (1u << 17)
@@ -44,7 +46,11 @@
 #define D3CR_VOS_SCALE_1 (3u << 14)
 #define D3CR_VOS_READY   (1u << 13)
 #define ACR_MASK         0x3fu
-#define ACR_200_MHZ      (2u | (2u << 4)) /* wait states, WRHIGHFREQ: section 4.3.8 */
+#define ACR_200_MHZ      (2u | (2u << 4)) /* wait states, WRHIGHFREQ: ST RM0433 */
+
+#define IDCODE_REV_MASK  0xffff0000u
+#define IDCODE_REV_FIXED 0x20000000u /* revision Y has 0x1003, X 0x2001, V 0x2003 */
+#define MOD_READ_ISS_ONE (1u << 0)
 
 #define HSI_HZ   64000000u
 #define INPUT_HZ 2000000u
@@ -55,6 +61,15 @@ _Static_assert(INPUT_HZ / PLL_P * PLL_N == EDGEQ_CORE_HZ, "the PLL must reach th
 _Static_assert(EDGEQ_CORE_HZ <= 400000000u && EDGEQ_CORE_HZ >= 96000000u,
                "voltage scale 1 allows 400 MHz, the wide VCO starts at 192 MHz");
 _Static_assert(EDGEQ_CLOCK_HSE_HZ % INPUT_HZ == 0u, "HSE must be a multiple of 2 MHz");
+
+/* Revision Y may read wrong data from the AXI SRAM unless its port takes one read at a time: ST
+ * errata sheet ES0392; ST's SystemInit and Zephyr's soc_m7.c do the same, as early. */
+void edgeq_early_init(void);
+void edgeq_early_init(void) {
+    if ((EDGEQ_REG32(DBGMCU_IDCODE) & IDCODE_REV_MASK) < IDCODE_REV_FIXED) {
+        EDGEQ_REG32(AXI_TARG7_MOD) = MOD_READ_ISS_ONE;
+    }
+}
 
 void edgeq_clock_init(void) {
     /* The supply is written once after power-on, before the voltage scale may change. */

@@ -1,7 +1,7 @@
 /* Clock kind "stm32l4": STM32L4+ from its 16 MHz RC oscillator (1 %) through the PLL, in range
  * 1 boost mode; AHB and both APB at the core clock; the supply of port G valid. Registers: ST
- * RM0432: RCC section 6.4, PWR section 5.4, flash interface section 3.7. Procedure above 80
- * MHz: section 5.1.8. */
+ * CMSIS device header stm32l4r5xx.h; ST RM0432, RCC, PWR (with the procedure above 80 MHz) and
+ * flash interface. Factors and wait states as Mbed's system_clock.c for the chip has them. */
 #include "edgeq_drivers.h"
 
 #define RCC_CR       0x40021000u
@@ -25,7 +25,7 @@
 #define CFGR_HPRE_MASK   (0xfu << 4)
 #define CFGR_HPRE_BY_2   (8u << 4)
 #define APB1ENR1_PWR     (1u << 28)
-#define ACR_LATENCY      5u /* range 1 boost, up to 120 MHz: section 3.3.3 */
+#define ACR_LATENCY      5u /* range 1 boost, up to 120 MHz */
 #define ACR_LATENCY_MASK 0xfu
 #define ACR_CACHES       ((1u << 8) | (1u << 9) | (1u << 10)) /* prefetch, code, data */
 #define CR2_IOSV         (1u << 9)                            /* VDDIO2 of port G is valid */

@@ -54,7 +54,7 @@ CLOCKS = MappingProxyType(
         "stm32f4": Driver(
             ("clock_stm32f4.c",),
             settings=("hse_hz", "pll_input_hz"),
-            optional={"hse_bypass": 0, "overdrive": 0},
+            optional={"hse_bypass": 0, "overdrive": 0, "prefetch": 1},
         ),
         "stm32g0": Driver(("clock_stm32g0.c",)),
         "stm32h7": Driver(

@@ -2,7 +2,7 @@
 
 Stands alone: a generated project has a copy and calls `make_uf2.py firmware.bin firmware.uf2`.
 Format: github.com/microsoft/uf2, "UF2 file format"; boot ROM's demands: RP2040 Datasheet,
-section 2.8.4.2.
+USB mass storage.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /* From reset to main, and what happens on a fault. For Armv6-M, Armv7-M and Armv8-M; where
- * these differ the compiler's __ARM_ARCH and feature macros decide (Arm IHI0053D, ACLE,
- * section 6.4). The symbols edgeq_data_start and so on come from the linker script. */
+ * these differ the compiler's __ARM_ARCH and feature macros decide (Arm IHI0053D, ACLE). The
+ * symbols edgeq_data_start and so on come from the linker script. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,7 +10,7 @@ extern uint32_t edgeq_data_load[], edgeq_data_start[], edgeq_data_end[];
 extern uint32_t edgeq_bss_start[], edgeq_bss_end[];
 extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 
-/* System control space: DDI0403E (ARMv7-M) section B3.2.2, DDI0553B (ARMv8-M) section D1.2. */
+/* System control space: Arm DDI0403E (ARMv7-M), DDI0553B (ARMv8-M). */
 #define VTOR  0xe000ed08u
 #define CFSR  0xe000ed28u
 #define HFSR  0xe000ed2cu
@@ -24,7 +24,7 @@ extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 #define STACK_GUARD_WORDS 8u
 #define STACK_GUARD_VALUE 0x57ac6a4du
 
-/* Caches: DDI0403E sections B3.2.8 (CCR) and B4.8 (the others). */
+/* Caches: Arm DDI0403E, system control and cache identification. */
 #define CCR               0xe000ed14u
 #define CLIDR             0xe000ed78u
 #define CCSIDR            0xe000ed80u
@@ -43,6 +43,7 @@ void HardFault_Handler(void);
 void SysTick_Handler(void);
 void edgeq_irq_handler(void);
 void edgeq_start(void);
+void edgeq_early_init(void);
 void edgeq_fault_frame(const uint32_t *frame);
 
 struct edgeq_vectors {
@@ -50,8 +51,8 @@ struct edgeq_vectors {
     void (*handlers[15 + 32])(void);
 };
 
-/* DDI0403E section B1.5.2. No external interrupt is enabled but by a ticks driver; all share
- * one handler. 32 of them is what every core here has at least (DDI0419E section B1.5.2). */
+/* DDI0403E, exception numbers. No external interrupt is enabled but by a ticks driver; all
+ * share one handler. 32 of them is what every core here has at least (DDI0419E). */
 __attribute__((section(".vectors"), used)) const struct edgeq_vectors edgeq_vectors = {
     .stack_top = edgeq_stack_top,
     .handlers =
@@ -117,7 +118,7 @@ void Reset_Handler(void) {
 }
 
 #if EDGEQ_CORE_HAS_CACHES
-/* Invalidates and enables what caches there are. DCISW of the M7 (DDI0489F section 5.4) and the
+/* Invalidates and enables what caches there are. DCISW of the M7 (Arm DDI0489F) and the
  * M55: lines of 32 bytes, so the set starts at bit 5; four ways, so the way is bits 31:30. */
 static void edgeq_enable_caches(void) {
     const uint32_t present = EDGEQ_REG32(CLIDR);
@@ -143,13 +144,18 @@ static void edgeq_enable_caches(void) {
 }
 #endif
 
+/* What a chip's erratum wants before the ram is read; its clock driver then defines another.
+ * Nothing is in .data and .bss yet. */
+__attribute__((weak)) void edgeq_early_init(void) {}
+
 __attribute__((noinline)) void edgeq_start(void) {
+    edgeq_early_init();
     for (uint32_t i = 0; i < STACK_GUARD_WORDS; ++i) {
         edgeq_stack_guard[i] = STACK_GUARD_VALUE;
         __asm__ volatile("" ::: "memory");
     }
 #if EDGEQ_CORE_HAS_MSPLIM
-    /* DDI0553B section B3.8: an access below the limit is a UsageFault, here a HardFault. */
+    /* DDI0553B: an access below the limit is a UsageFault, here a HardFault. */
     __asm__ volatile("msr msplim, %0" ::"r"(edgeq_stack_bottom));
 #endif
 #if EDGEQ_CORE_HAS_VTOR
@@ -208,8 +214,8 @@ static char *edgeq_append_hex(char *end, const char *label, uint32_t value) {
     return end;
 }
 
-/* `frame`: the registers that the core stacked on the fault, r0-r3, r12, lr, pc, xpsr (DDI0403E
- * section B1.5.6). */
+/* `frame`: the registers that the core stacked on the fault, r0-r3, r12, lr, pc, xpsr
+ * (DDI0403E, exception entry). */
 __attribute__((used)) void edgeq_fault_frame(const uint32_t *frame) {
     char text[96];
     if (frame < edgeq_stack_bottom || frame >= edgeq_stack_top) {

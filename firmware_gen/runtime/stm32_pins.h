@@ -1,5 +1,5 @@
-/* The UART's clock and pins on an STM32. The GPIO ports are alike in all series: RM0090 (F4)
- * section 8.4, RM0432 (L4+) section 8.4, RM0433 (H7) section 11.4, RM0444 (G0) section 7.4.
+/* The UART's clock and pins on an STM32. The GPIO ports are alike in all series: ST RM0090
+ * (F4), RM0432 (L4+), RM0433 (H7), RM0444 (G0), GPIO.
  * Where RCC enables a port and a UART is in the board's file. */
 #ifndef EDGEQ_STM32_PINS_H
 #define EDGEQ_STM32_PINS_H
@@ -21,7 +21,7 @@ static inline void edgeq_stm32_pin(uint32_t pin) {
 
 static inline void edgeq_stm32_enable(uint32_t offset, uint32_t bit) {
     edgeq_modify(EDGEQ_UART_RCC_BASE + offset, 1u << bit, 1u << bit);
-    /* Two bus cycles pass before an enabled peripheral answers (RM0390 section 6.2.14). */
+    /* Two bus cycles pass before an enabled peripheral answers (ST RM0390). */
     (void)EDGEQ_REG32(EDGEQ_UART_RCC_BASE + offset);
     (void)EDGEQ_REG32(EDGEQ_UART_RCC_BASE + offset);
 }

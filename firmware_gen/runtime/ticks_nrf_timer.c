@@ -1,6 +1,6 @@
 /* Ticks kind "nrf_timer": a 32-bit TIMER at 16 MHz, the core clock of the nRF51, whose
  * Cortex-M0 has no SysTick.
- * Registers: nRF51 Series Reference Manual v3.0, section 18 (TIMER); the timer must have 32
+ * Registers: nrf51.svd; nRF51 Series Reference Manual v3.0, TIMER; the timer must have 32
  * bits, as TIMER0 has. */
 #include "edgeq_drivers.h"
 
@@ -18,7 +18,7 @@
 #define MODE_TIMER          0u
 #define BITMODE_32          3u
 #define INTENSET_COMPARE(i) (1u << (16u + (i)))
-#define NVIC_ISER           0xe000e100u /* DDI0419E section B3.4.3 */
+#define NVIC_ISER           0xe000e100u /* Arm DDI0419E */
 
 /* Compare register 0 takes the captured count; 1 and 2 ask for an interrupt each half turn. */
 enum { NOW = 0, HALF = 1, FULL = 2 };

@@ -1,6 +1,6 @@
 /* Ticks kind "systick": the core's 24-bit SysTick timer, extended to 64 bits by its interrupt.
- * Registers: Arm DDI0403E, ARMv7-M Architecture Reference Manual, section B3.3 (the same in
- * ARMv6-M, DDI0419E section B3.3, and ARMv8-M, DDI0553B section B11.1). */
+ * Registers: Arm DDI0403E, ARMv7-M Architecture Reference Manual, SysTick (the same in ARMv6-M,
+ * DDI0419E, and ARMv8-M, DDI0553B). */
 #include "edgeq_drivers.h"
 
 #define SYST_CSR           0xe000e010u
@@ -11,7 +11,7 @@
 #define SYST_CSR_CLKSOURCE (1u << 2) /* the processor clock */
 #define PERIOD_MASK        0x00ffffffu
 
-/* DDI0403E section B3.2.4: ICSR, and its bit PENDSTSET: SysTick is pending. */
+/* DDI0403E: ICSR, and its bit PENDSTSET: SysTick is pending. */
 #define ICSR           0xe000ed04u
 #define ICSR_PENDSTSET (1u << 26)
 

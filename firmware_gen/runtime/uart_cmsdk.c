@@ -1,5 +1,5 @@
 /* UART kind "cmsdk": the APB UART of the Cortex-M System Design Kit (MPS2 and MPS3 images).
- * Registers: Arm DDI0479D, Cortex-M System Design Kit TRM, section 4.3.2. */
+ * Registers: Arm DDI0479D, Cortex-M System Design Kit TRM, APB UART. */
 #include "edgeq_drivers.h"
 
 #define DATA    (EDGEQ_UART_BASE + 0x00u)

@@ -1,6 +1,6 @@
 /* UART kind "nrf": the UART (without DMA) of the nRF51 and the nRF52 series.
- * Registers: nRF51 Series Reference Manual v3.0, section 29.10; nRF52840 Product Specification
- * v1.1, section 6.33.10. Pins are of port P0. */
+ * Registers: Nordic's device descriptions nrf51.svd and nrf52840.svd; nRF51 Series Reference
+ * Manual v3.0 and nRF52840 Product Specification v1.1, UART. Pins are of port P0. */
 #include "edgeq_drivers.h"
 
 #define TASKS_STARTRX (EDGEQ_UART_BASE + 0x000u)
@@ -22,7 +22,7 @@
 #define NOT_CONNECTED 0xffffffffu
 #define ERRORSRC_ALL  0xfu
 
-/* nRF51 Series Reference Manual section 14.2; nRF52840 section 6.9.2: the same for P0. */
+/* GPIO port P0: the same in both series (nrf51.svd, nrf52840.svd). */
 #define GPIO_OUTSET       0x50000508u
 #define GPIO_DIRSET       0x50000518u
 #define GPIO_PIN_CNF(pin) (0x50000700u + 4u * (pin))
@@ -30,7 +30,7 @@
 #define PIN_CNF_PULL_UP   (3u << 2)
 
 /* The baud rate is a fraction of 16 MHz in 1/2**32, of which the hardware takes 20 bits: this
- * gives the manual's own values, as 0x01d7e000 for 115200. */
+ * gives Nordic's own values, as 0x01d7e000 for 115200. */
 #define BAUDRATE_VALUE                                                                         \
     ((uint32_t)(((((uint64_t)EDGEQ_UART_BAUD << 32) / 16000000u) + 0x800u) & 0xfffff000u))
 

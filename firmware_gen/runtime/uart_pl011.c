@@ -1,6 +1,6 @@
 /* UART kind "pl011": Arm PrimeCell UART, as in the LM3S6965 and the RP2040. The clock driver of
  * the chip has enabled the UART and its pins.
- * Registers: Arm DDI0183G, PrimeCell UART (PL011) TRM, section 3.3. */
+ * Registers: Arm DDI0183G, PrimeCell UART (PL011) TRM. */
 #include "edgeq_drivers.h"
 
 #define DR   (EDGEQ_UART_BASE + 0x00u)

@@ -1,5 +1,5 @@
 /* UART kind "stm32_v1": USART of the STM32F4.
- * Registers: ST RM0090 (STM32F405) section 30.6, RM0390 (STM32F446) section 25.6. */
+ * Registers: ST RM0090 (STM32F405) and RM0390 (STM32F446), USART. */
 #include "stm32_pins.h"
 
 #define SR  (EDGEQ_UART_BASE + 0x00u)

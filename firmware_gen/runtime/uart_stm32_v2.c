@@ -1,7 +1,7 @@
 /* UART kind "stm32_v2": USART and LPUART of the STM32 L4+, H7 and G0, with their FIFOs on.
- * Registers: ST RM0432 (L4+) sections 50.8 and 51.7, RM0433 (H7) section 48.7, RM0444 (G0)
- * section 33.8. An LPUART's divider counts 1/256 clocks (RM0432 section 51.4.7): the board's
- * file then sets divider_scale to 256. */
+ * Registers: ST CMSIS device header stm32g0b1xx.h; ST RM0432 (L4+), RM0433 (H7), RM0444 (G0),
+ * USART and LPUART. An LPUART's divider counts 1/256 clocks (RM0432): the board's file then
+ * sets divider_scale to 256. */
 #include "stm32_pins.h"
 
 #define CR1 (EDGEQ_UART_BASE + 0x00u)

@@ -1,6 +1,7 @@
 """The nRF51822 and nRF52840: CLOCK and POWER, GPIO, NVMC, FICR, UICR, and the timers.
 
-Sources: nRF51 Series Reference Manual v3.0; nRF52840 Product Specification v1.1.
+Sources: Nordic's nrf51.svd and nrf52840.svd; nRF51 Series Reference Manual v3.0; nRF52840
+Product Specification v1.1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _BITS = (16, 8, 24, 32)  # by BITMODE
 
 @dataclass(slots=True)
 class NrfTimer:
-    """A TIMER in timer mode: nRF51 Series Reference Manual, chapter 19.
+    """A TIMER in timer mode: nRF51 Series Reference Manual, TIMER.
 
     Compare shortcuts work; counter mode does not count.
     """
@@ -152,7 +153,7 @@ class NrfTimer:
 
 
 def _clock_bank() -> Bank:
-    """CLOCK, POWER and MPU share 0x40000000: sections 13.2 and 12.2; 5.3.7 and 5.4.3."""
+    """CLOCK, POWER and MPU share 0x40000000."""
 
     def high(registers: Registers, value: int) -> None:
         if value & 1:
@@ -181,7 +182,7 @@ def _clock_bank() -> Bank:
 
 
 def _gpio_bank(ports: int) -> Bank:
-    """GPIO ports P0 and P1, 0x300 apart (section 14.2; 6.9.2); all inputs low."""
+    """GPIO ports P0 and P1, 0x300 apart; all inputs low."""
     registers: Registers = {}
     on_write: dict[int, OnWrite] = {}
     for port in range(ports):

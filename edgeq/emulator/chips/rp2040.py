@@ -1,7 +1,7 @@
 """The RP2040: resets, clocks, oscillators, PLLs, pins, XIP, and what its boot ROM does.
 
-Source: RP2040 Datasheet, build 2023-06-14. One core; PIO, DMA, USB and the SIO's divider and
-spinlocks are not modelled.
+Sources: pico-sdk, hardware_regs; RP2040 Datasheet, build 2023-06-14. One core; PIO, DMA,
+USB and the SIO's divider and spinlocks are not modelled.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from edgeq.emulator.machine import Machine
 from edgeq.emulator.peripherals import Bank, Computed, Registers, span
 from edgeq.errors import EmulatorError
 
-_ALIASED = 0x4000  # a peripheral with its XOR, SET and CLEAR aliases: section 2.1.2
-_RESETS = 0x01FFFFFF  # all peripherals: section 2.14.3
+_ALIASED = 0x4000  # a peripheral with its XOR, SET and CLEAR aliases
+_RESETS = 0x01FFFFFF  # all peripherals
 _RESET_UART0 = 1 << 22
 _XOSC_ENABLE = 0xFAB
 _BOOT2_NBYTES = 256
-_BOOT2_ADDRESS = 0x20041F00  # where the boot ROM puts the second stage: section 2.8.1.3.1
+_BOOT2_ADDRESS = 0x20041F00  # where the boot ROM puts the second stage
 _BOOT_STACK = 0x20042000
 _UART_FUNCTION = 2
 
@@ -30,7 +30,7 @@ def _bank(
 
 
 def _selected(control: int, mask: int) -> Computed:
-    """One bit for the source that a multiplexer has switched to: section 2.15.3.2."""
+    """One bit for the source that a multiplexer has switched to."""
     return lambda registers: 1 << (registers[control] & mask)
 
 
@@ -110,7 +110,7 @@ def _boot(machine: Machine, flash: int) -> None:
 
 
 def _crc32(data: bytes) -> int:
-    """Polynomial 0x04c11db7, top bit first, not inverted at the end: section 2.8.1.3.1."""
+    """Polynomial 0x04c11db7, top bit first, not inverted at the end."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte << 24

@@ -1,7 +1,8 @@
 """Microcontrollers of the STM32 F4, L4+, H7 and G0 series: RCC, PWR, flash interface, ports.
 
 Oscillators and PLLs are ready as soon as they are enabled, and the system clock switches at
-once. Sources: ST RM0390 and RM0090 (F4), RM0432 (L4+), RM0433 (H7), RM0444 (G0).
+once. Sources: ST's CMSIS device headers; ST RM0390 and RM0090 (F4), RM0432 (L4+), RM0433 (H7),
+RM0444 (G0).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _always(offset: int, bits: int) -> Computed:
 
 
 def _ports(base: int, count: int) -> Iterator[Bank]:
-    """GPIO ports: RM0390 section 7.4 and the like; all pins low."""
+    """GPIO ports, alike in all series; all pins low."""
     for i in range(count):
         port = base + _PORT_NBYTES * i
         yield Bank(f"GPIO{chr(ord('A') + i)}", port, _PORT_NBYTES, span(0x00, 0x28))
@@ -150,7 +151,10 @@ def stm32h7(context: Context) -> Chip:
         computed={0x04: _always(0x04, 1 << 13), 0x18: _always(0x18, 1 << 13)},  # VOSRDY
     )
     flash = Bank("FLASH", 0x52002000, 0x400, span(0x00, 0x15C, {0x00: 0x37}))
-    return _chip(context, rcc, (pwr, flash), list(_ports(0x58020000, 11)))
+    # Device 0x450, revision Y, which needs the AXI SRAM port's register of the other bank.
+    debug = Bank("DBGMCU", 0x5C001000, 0x400, {0x00: 0x10036450})
+    axi = Bank("AXI interconnect, target 7", 0x51008000, 0x1000, {0x108: 0})
+    return _chip(context, rcc, (pwr, flash, debug, axi), list(_ports(0x58020000, 11)))
 
 
 def stm32g0(context: Context) -> Chip:
