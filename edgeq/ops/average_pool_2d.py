@@ -28,6 +28,7 @@ from edgeq.ops.op import (
     one_input,
     require_same_quant,
 )
+from edgeq.ops.overlap import window_overlap
 from edgeq.ops.window import Window
 
 
@@ -85,6 +86,10 @@ class QuantizedAveragePool2D(IntegerOp):
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, C) -> (1, out_h, out_w, C)."""
         return pool_shape("average_pool_2d", self.window, *shapes)
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """By output rows."""
+        return window_overlap(self.window, shapes[0], self.infer_shapes(*shapes)[0])
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Pixel by pixel."""
