@@ -105,10 +105,12 @@ static inline void edgeq_depthwise_any(const struct edgeq_depthwise_conv_2d_3x3 
     }
 }
 
-/* An output row, four channels at a time; the last four may overlap those before. */
-static __attribute__((noinline, unused)) void edgeq_depthwise_row(
-    const struct edgeq_depthwise_conv_2d_3x3 *op, const struct edgeq_depthwise_rows *rows,
-    const struct edgeq_depthwise_channel *channels, uint32_t *block, int8_t *out) {
+/* An output row, four channels at a time; the last four may overlap those before. `any`: with
+ * any shift and width. */
+static inline void edgeq_depthwise_row(const struct edgeq_depthwise_conv_2d_3x3 *op,
+                                       const struct edgeq_depthwise_rows *rows,
+                                       const struct edgeq_depthwise_channel *channels, bool any,
+                                       uint32_t *block, int8_t *out) {
     const int32_t count = op->output.channels, width = op->output.width;
     const int32_t stride = op->window.stride_w;
     struct edgeq_depthwise_run run = edgeq_depthwise_run_of(stride, width, count);
@@ -116,7 +118,7 @@ static __attribute__((noinline, unused)) void edgeq_depthwise_row(
         const int32_t first = c + 4 > count ? c + 4 - count : 0;
         edgeq_depthwise_layout(rows, op, c - first, block);
         run.channels = (4 - first) * (int32_t)sizeof *channels;
-        if (op->shift != EDGEQ_DEPTHWISE_SHIFT || width == 1) {
+        if (any) {
             edgeq_depthwise_any(op, channels + c - first, first, block, out + c - first);
         } else if (stride == 1) {
             edgeq_depthwise_run_1(block + 3 * first, channels + c, out + c, &run);
@@ -124,6 +126,19 @@ static __attribute__((noinline, unused)) void edgeq_depthwise_row(
             edgeq_depthwise_run_2(block + 3 * first, channels + c, out + c, &run);
         }
     }
+}
+
+/* The layers of a model share these, and only those that one uses are linked. */
+static __attribute__((noinline, unused)) void edgeq_depthwise_row_any(
+    const struct edgeq_depthwise_conv_2d_3x3 *op, const struct edgeq_depthwise_rows *rows,
+    const struct edgeq_depthwise_channel *channels, uint32_t *block, int8_t *out) {
+    edgeq_depthwise_row(op, rows, channels, true, block, out);
+}
+
+static __attribute__((noinline, unused)) void edgeq_depthwise_row_fixed(
+    const struct edgeq_depthwise_conv_2d_3x3 *op, const struct edgeq_depthwise_rows *rows,
+    const struct edgeq_depthwise_channel *channels, uint32_t *block, int8_t *out) {
+    edgeq_depthwise_row(op, rows, channels, false, block, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); block is scratch of 12 words for each two columns. */
@@ -147,7 +162,11 @@ static inline void edgeq_depthwise_conv_2d_3x3(const struct edgeq_depthwise_conv
             rows.step[i] = is_inside ? pixel_nbytes : 0;
             rows.mask[i] = is_inside ? -1 : 0;
         }
-        edgeq_depthwise_row(op, &rows, channels, block, out);
+        if (op->shift == EDGEQ_DEPTHWISE_SHIFT && op->output.width > 1) {
+            edgeq_depthwise_row_fixed(op, &rows, channels, block, out);
+        } else {
+            edgeq_depthwise_row_any(op, &rows, channels, block, out);
+        }
         out += op->output.width * op->output.channels;
         top += op->window.stride_h;
     }
