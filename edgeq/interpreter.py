@@ -17,6 +17,7 @@ from edgeq.errors import DataError, GraphError
 from edgeq.graph import Array, Graph, Tensor
 from edgeq.memory import MemoryPlan, plan_memory, scratch_name
 from edgeq.ops.op import IntegerOp
+from edgeq.passes.arrange import arrange
 from edgeq.passes.prove_accumulators import prove_accumulators
 
 
@@ -37,9 +38,10 @@ class Interpreter:
         if not graph.is_quantized:
             raise GraphError(f"{graph.name}: is a float graph; quantize it first")
         self.graph = prove_accumulators(graph)
-        self.plan = plan_memory(graph)
+        self.arranged = arrange(graph)  # its nodes are what runs, and what `plan` is of
+        self.plan = plan_memory(self.arranged)
         self.threads = threads or os.cpu_count() or 1
-        self._workers = [_Worker(graph, self.plan)]
+        self._workers = [_Worker(self.arranged, self.plan)]
         self._compile(progress)
 
     def run(self, *inputs: Array) -> tuple[Array, ...]:
@@ -58,7 +60,7 @@ class Interpreter:
         )
         workers = min(self.threads, samples)
         while len(self._workers) < workers:
-            self._workers.append(_Worker(self.graph, self.plan))
+            self._workers.append(_Worker(self.arranged, self.plan))
         if workers == 1:
             self._workers[0].run_range(batches, outputs, 0, samples)
             return outputs
@@ -83,7 +85,8 @@ class Interpreter:
         batches = self._check(inputs)
         if batches[0].shape[0] != 1:
             raise DataError(f"trace takes one sample, got {batches[0].shape[0]}")
-        return self._workers[0].trace(batches)
+        values = self._workers[0].trace(batches)
+        return {name: values[name] for name in self.graph.tensors if name in values}
 
     def _check(self, inputs: tuple[Array, ...]) -> list[Array]:
         tensors = self.graph.input_tensors()

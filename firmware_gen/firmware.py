@@ -22,6 +22,7 @@ from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
 from edgeq.passes import optimize
+from edgeq.passes.arrange import arrange
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import choose_kernels, scratch_of
@@ -69,7 +70,7 @@ class GeneratedFirmware:
     folder: Path
     board: Board
     graph: Graph  # as it was given
-    optimized: Graph  # what model.c runs: the graph without dead work
+    optimized: Graph  # what model.c runs: the graph without dead work, arranged
     plan: MemoryPlan  # of `optimized`
     model: ModelCode  # of `optimized`
     digest: bytes  # of `graph`; the firmware's IDENTITY has it
@@ -105,6 +106,7 @@ def generate(
     board = load_board(board) if isinstance(board, str) else board
     optimized = optimize(graph) if optimize_graph else graph
     target = core_of(board).target
+    optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target)))
     plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target)))
     model = model_code(optimized, plan, target, digest=graph_digest(graph))
     _check_names(graph, board)

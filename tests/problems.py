@@ -33,6 +33,7 @@ from edgeq.ops.fully_connected import QuantizedFullyConnected
 from edgeq.ops.logistic import Logistic
 from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
 from edgeq.ops.mean import Mean
+from edgeq.ops.move import Move
 from edgeq.ops.pad import QuantizedPad
 from edgeq.ops.quantize import QuantizeFloat, Requantize, key_float
 from edgeq.ops.relu import QuantizedRelu
@@ -353,6 +354,12 @@ def dequantize(draw: Draw) -> Problem:
     return build(op, (activation((1, 256), dtype),), (values,), dtype=FLOAT32, quant=None)
 
 
+@st.composite
+def move(draw: Draw) -> Problem:
+    x = activation(draw(shapes()))
+    return build(Move(), (x,), (int8_values(draw(seeds), x.shape),))
+
+
 PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "conv_2d": conv_2d(),
     "depthwise_conv_2d": depthwise_conv_2d(),
@@ -369,14 +376,14 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "relu": relu(),
     "quantize": quantize(),
     "dequantize": dequantize(),
+    "move": move(),
 }
 
 
 def make_problems(name: str, count: int) -> list[Problem]:
     """Problems of one operator: `count`, or somewhat fewer if that many do not exist.
 
-    C is compiled for many at a time, so they are collected first; nothing is shrunk, a failure
-    names the one problem.
+    Collected first, as C is compiled for many at a time; nothing is shrunk.
     """
     made: list[Problem] = []
 

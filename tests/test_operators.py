@@ -57,9 +57,10 @@ def host_of(problem: Problem) -> str | None:
     if problem.op.is_alias:
         return problem.inputs[0].name
     if problem.in_place:
-        for index in problem.op.inplace_inputs:
-            tensor = problem.inputs[index]
-            if tensor.data is None and tensor.shape == problem.output.shape:
+        shapes = [t.shape for t in problem.inputs]
+        for index, tensor in enumerate(problem.inputs):
+            is_same_size = tensor.data is None and tensor.nbytes == problem.output.nbytes
+            if is_same_size and problem.op.overlap_nbytes(index, *shapes) == 0:
                 return tensor.name
     return None
 
@@ -148,5 +149,5 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
     used = {kernel.header for kernel in KERNELS.values()} - {None}
     used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    shared = {"arith", "dsp", "dsp_pack", "depthwise", "row", "tile", "window"}
+    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "row", "tile", "window"}
     assert extra == {f"edgeq_{name}.h" for name in shared}

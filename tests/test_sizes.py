@@ -17,10 +17,14 @@ from toolchains import COMPILERS, need_compiler
 import edgeq
 from edgeq.board import Board, Memory, load_board
 from edgeq.errors import BoardError
+from edgeq.graph import Graph
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
+from edgeq.passes.arrange import arrange
 from firmware_gen import build, generate
+from firmware_gen.cores import core_of
 from firmware_gen.firmware import PROGRAM_FLASH_NBYTES, PROGRAM_RAM_NBYTES
+from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.toolchain import CompilerName
 
@@ -81,12 +85,18 @@ def test_printed_sizes_are_those_of_the_elfs_program_headers(
     assert built.stack_nbytes == STACK_NBYTES + GUARD_NBYTES
 
 
+def arena_of(graph: Graph, board: Board) -> int:
+    optimized = optimize(graph)
+    scratch = scratch_of(choose_kernels(optimized, core_of(board).target))
+    return plan_memory(arrange(optimized, scratch), scratch).arena_nbytes
+
+
 @every_image
 def test_the_plans_peak_is_what_the_firmware_reserves_and_says(
     network: str, target: str, compiler: CompilerName, images: Images
 ) -> None:
     image, board = images.image(network, target, compiler), board_of(target)
-    planned = plan_memory(optimize(image.graph)).arena_nbytes
+    planned = arena_of(image.graph, board)
     assert planned == max(
         p.offset + p.nbytes for p in image.firmware.plan.placements.values()
     ), "the arena ends where its last tensor does"
@@ -124,7 +134,7 @@ def test_vww_is_refused_for_the_microbit_with_bytes_needed_and_bytes_there(
     images: Images, tmp_path: Path
 ) -> None:
     graph, board = images.graph("vww"), load_board("microbit")
-    arena = plan_memory(optimize(graph)).arena_nbytes
+    arena = arena_of(graph, board)
     with pytest.raises(BoardError) as caught:
         generate(graph, board, tmp_path / "out")
     text = str(caught.value)

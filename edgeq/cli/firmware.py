@@ -38,6 +38,7 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
+from edgeq.passes.arrange import arrange
 from edgeq.report import firmware as picture
 from edgeq.stream import Link, OutputFormat, Recorder, Result, open_link
 from edgeq.stream.recorder import decode_outputs
@@ -73,7 +74,7 @@ def boards_command(
     json: JsonOption = False,
 ) -> None:
     """List the boards, with what emulates and what flashes them."""
-    graph = optimize(quantized_model(model)) if model is not None else None
+    graph = arrange(optimize(quantized_model(model))) if model is not None else None
     rows = []
     for name in board_names():
         board = load_board(name)

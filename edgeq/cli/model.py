@@ -26,6 +26,7 @@ from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize
+from edgeq.passes.arrange import arrange
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
@@ -33,7 +34,7 @@ from edgeq.report import model as picture
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's layers, inputs, outputs, MACs, weights and the firmware's memory plan."""
     graph = read_model(model)
-    optimized = optimize(graph) if graph.is_quantized else None
+    optimized = arrange(optimize(graph)) if graph.is_quantized else None
     plan = plan_memory(optimized) if optimized else None
     rows = picture.layer_rows(graph, optimized, plan)
     record = {
@@ -50,6 +51,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         "lower_bound_nbytes": plan.lower_bound_nbytes if plan else None,
         "peak_step": plan.peak_step if plan else None,
         "placements": dict(plan.placements) if plan else None,
+        "overlaps": plan.overlaps() if plan else None,
     }
     show(
         json,
@@ -77,7 +79,7 @@ def quantize_command(
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
-    plan = plan_memory(optimize(quantized))
+    plan = plan_memory(arrange(optimize(quantized)))
     source = quantized.input_tensors()[0]
     record = {
         "output": output,

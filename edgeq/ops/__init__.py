@@ -14,6 +14,7 @@ from edgeq.ops.fully_connected import FullyConnected, QuantizedFullyConnected
 from edgeq.ops.logistic import Logistic, QuantizedLogistic
 from edgeq.ops.max_pool_2d import MaxPool2D, QuantizedMaxPool2D
 from edgeq.ops.mean import Mean, QuantizedMean
+from edgeq.ops.move import Move
 from edgeq.ops.op import FloatOp, IntegerOp
 from edgeq.ops.pad import Pad, QuantizedPad
 from edgeq.ops.quantize import QuantizeFloat, Requantize
@@ -68,6 +69,7 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("relu", Relu, (QuantizedRelu,), "Relu, Clip", "RELU and RELU6, fused and alone"),
     Operator("quantize", None, (QuantizeFloat, Requantize), "", "float32, int8, uint8"),
     Operator("dequantize", None, (Dequantize,), "", "to float32"),
+    Operator("move", None, (Move,), "", "made by edgeq where a copy saves memory"),
 )
 
 __all__ = ["OPERATORS", "FloatOp", "IntegerOp", "Operator", "Window"]

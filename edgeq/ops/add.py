@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -71,7 +70,6 @@ class QuantizedAdd(IntegerOp):
     """q3 = z3 + M3 * (M1 * ((q1 - z1) << 20) + M2 * ((q2 - z2) << 20)), clamped."""
 
     name = "add"
-    inplace_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     input1_zero_point: int
     input2_zero_point: int
     output_zero_point: int
@@ -98,6 +96,11 @@ class QuantizedAdd(IntegerOp):
             raise GraphError(
                 f"add: the output's scale is over 2**{LEFT_SHIFT} times finer than the inputs'"
             )
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Element by element over an input of the output's shape; another is read again."""
+        (output,) = self.infer_shapes(*shapes)
+        return 0 if shapes[position] == output else None
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Element by element after broadcasting."""

@@ -17,6 +17,7 @@ from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape
+from edgeq.ops.overlap import window_overlap
 from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
 from edgeq.ops.product_jit import (
     DEPTH_STEP,
@@ -106,6 +107,10 @@ class QuantizedConv2D(IntegerOp):
         """One per tap of the filter and output element, padding included."""
         (output,) = self.infer_shapes(*shapes)
         return output[1] * output[2] * int(np.prod(shapes[1]))
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """By output rows."""
+        return window_overlap(self.window, shapes[0], self.infer_shapes(*shapes)[0])
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Sum over taps inside the image; outside, q1 - z1 is 0."""

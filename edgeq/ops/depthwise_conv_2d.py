@@ -17,6 +17,7 @@ from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape
+from edgeq.ops.overlap import window_overlap
 from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
 from edgeq.ops.product_jit import requantize_row
 from edgeq.ops.weights import filter_channels, quantize_filter_tensors
@@ -104,8 +105,12 @@ class QuantizedDepthwiseConv2D(IntegerOp):
         return output[1] * output[2] * int(np.prod(shapes[1]))
 
     def scratch_nbytes(self, *shapes: Shape) -> int:
-        """One int32 accumulator per output channel: taps outside, channels inside."""
-        return 4 * shapes[1][2]
+        """Two offsets for each tap, in C; Numba's kernel has a row of its own."""
+        return 8 * self.window.filter_h * self.window.filter_w
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """By output rows."""
+        return window_overlap(self.window, shapes[0], self.infer_shapes(*shapes)[0])
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Sum over taps inside the image; outside, q1 - z1 is 0."""

@@ -5,6 +5,7 @@ Twin: firmware_gen/kernels/dequantize.h and dequantize.py. Rule: TFLM reference/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.ops.lookup import lookup_kernel
 from edgeq.ops.op import FLOAT32, INT8, UINT8, IntegerOp, one_input, quant_of
+from edgeq.ops.overlap import rows_overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class Dequantize(IntegerOp):
         low = 0 if self.input_is_unsigned else -128
         steps = np.arange(low, low + 256) - self.zero_point
         return (np.float32(self.scale) * steps.astype(np.float32)).astype(np.float32)
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Element by element, four bytes written for each that is read."""
+        return rows_overlap(4, range(math.prod(shapes[0])))
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Product in double, rounded once to float32: exact, so the order does not matter."""

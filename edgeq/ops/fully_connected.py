@@ -5,6 +5,7 @@ Twin: firmware_gen/kernels/fully_connected.h and fully_connected.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
 from edgeq.ops.op import FloatOp, IntegerOp
+from edgeq.ops.overlap import rows_overlap
 from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
 from edgeq.ops.product_jit import dot_row, folded_bias, requantize_row
 from edgeq.ops.weights import filter_channels, quantize_filter_tensors
@@ -94,6 +96,12 @@ class QuantizedFullyConnected(IntegerOp):
     def macs(self, *shapes: Shape) -> int:
         """One per filter entry and row of the input."""
         return int(np.prod(shapes[0][:-1])) * int(np.prod(shapes[1]))
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Row by row; one row is disjoint from its input."""
+        x, weights = shapes[:2]
+        rows = math.prod(x[:-1])
+        return rows_overlap(weights[0], range(0, rows * weights[1], weights[1]))
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Row by row."""

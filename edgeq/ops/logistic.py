@@ -60,12 +60,15 @@ class QuantizedLogistic(IntegerOp):
     """q3 = table[q1 + 128]."""
 
     name = "logistic"
-    inplace_inputs: ClassVar[tuple[int, ...]] = (0,)
     table: tuple[int, ...]  # (256,) int8
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Any shape -> the same."""
         return (one_input("logistic", shapes),)
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Element by element."""
+        return 0
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Element by element."""

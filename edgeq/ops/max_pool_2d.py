@@ -20,6 +20,7 @@ from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
 from edgeq.ops.average_pool_2d import pool_shape
 from edgeq.ops.op import FloatOp, IntegerOp, OutputRule, require_same_quant
+from edgeq.ops.overlap import window_overlap
 from edgeq.ops.window import Window
 
 
@@ -62,6 +63,10 @@ class QuantizedMaxPool2D(IntegerOp):
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, C) -> (1, out_h, out_w, C)."""
         return pool_shape("max_pool_2d", self.window, *shapes)
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """By output rows."""
+        return window_overlap(self.window, shapes[0], self.infer_shapes(*shapes)[0])
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Pixel by pixel."""

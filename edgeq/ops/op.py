@@ -72,7 +72,6 @@ class IntegerOp(ABC):
     __slots__ = ()
     name: ClassVar[str]
     is_float: ClassVar[bool] = False
-    inplace_inputs: ClassVar[tuple[int, ...]] = ()  # their memory may become the output's
     is_alias: ClassVar[bool] = False  # the output is the input's bytes, unchanged
     input_dtypes: ClassVar[tuple[np.dtype[Any], ...]] = (INT8,)  # allowed of activations
     output_dtypes: ClassVar[tuple[np.dtype[Any], ...]] = (INT8,)
@@ -101,6 +100,15 @@ class IntegerOp(ABC):
     def scratch_nbytes(self, *shapes: Shape) -> int:
         """Bytes of the arena that the kernels need while this operator runs."""
         return 0
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """The least in_offset - out_offset at which the output may lie over a dying input.
+
+        For the input at `position`; at that distance or more the kernels overwrite no byte
+        that they still read. 0: both may start at the same byte. None: they must
+        be disjoint, as must be any input that lives on.
+        """
+        return None
 
     def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Activations are of the allowed types and have a scale unless they are float."""

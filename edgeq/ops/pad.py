@@ -17,6 +17,7 @@ from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.add import padded_shape
 from edgeq.ops.op import FloatOp, IntegerOp, OutputRule, one_input, quant_of, require_same_quant
+from edgeq.ops.overlap import rows_overlap
 
 Pads = tuple[tuple[int, int], ...]  # (before, after) of each axis
 
@@ -64,6 +65,16 @@ class QuantizedPad(IntegerOp):
         """Each extent grows by its padding."""
         return _output_shape(self.pads, *shapes)
 
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """By rows of height, the borders among them."""
+        x = padded_shape(shapes[0])
+        output = padded_shape(self.infer_shapes(*shapes)[0])
+        before = ((0, 0),) * (4 - len(self.pads)) + self.pads
+        row_nbytes = x[2] * x[3]
+        inside = [y - before[1][0] for y in range(output[1])]
+        firsts = [y * row_nbytes if 0 <= y < x[1] else None for y in inside]
+        return rows_overlap(output[2] * output[3], firsts)
+
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Fill, then place the input."""
         (shape,) = self.infer_shapes(arrays[0].shape)
@@ -91,12 +102,13 @@ class QuantizedPad(IntegerOp):
 
 @kernel
 def pad_kernel(x: Array, before: Array, fill: int, out: Array) -> None:
-    """QuantizedPad on four axes."""
-    out[:] = fill
-    for n in range(x.shape[0]):
-        for h in range(x.shape[1]):
+    """QuantizedPad on four axes, the first of extent 1; one output row after the other."""
+    top, left, low = before[1], before[2], before[3]
+    for h in range(out.shape[1]):
+        for w in range(out.shape[2]):
+            for c in range(out.shape[3]):
+                out[0, h, w, c] = fill
+        if top <= h < top + x.shape[1]:
             for w in range(x.shape[2]):
                 for c in range(x.shape[3]):
-                    out[n + before[0], h + before[1], w + before[2], c + before[3]] = x[
-                        n, h, w, c
-                    ]
+                    out[0, h, w + left, c + low] = x[0, h - top, w, c]

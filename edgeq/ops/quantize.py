@@ -52,6 +52,10 @@ class QuantizeFloat(IntegerOp):
             lowest = np.where(reached, lowest, np.minimum(middle + 1, highest))
         return highest.astype(np.int32)
 
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Element by element, four bytes read for each that is written."""
+        return 0
+
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Division in float32, as TFLM has it."""
         x = arrays[0]
@@ -77,7 +81,6 @@ class Requantize(IntegerOp):
     """q3 = z3 + M * (q1 - z1) with M = s1 / s3, clamped; int8 and uint8 either way."""
 
     name = "quantize"
-    inplace_inputs: ClassVar[tuple[int, ...]] = (0,)
     input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8, UINT8)
     output_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8, UINT8)
     input_zero_point: int
@@ -108,6 +111,10 @@ class Requantize(IntegerOp):
         y = requantize(q - self.input_zero_point, self.multiplier, self.shift)
         low = 0 if self.output_is_unsigned else -128
         return clamp(y + self.output_zero_point, low, low + 255)
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Element by element."""
+        return 0
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Element by element."""

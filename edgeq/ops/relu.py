@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -48,7 +47,6 @@ class QuantizedRelu(IntegerOp):
     """q3 = z3 + M * (q1 - z1), clamped."""
 
     name = "relu"
-    inplace_inputs: ClassVar[tuple[int, ...]] = (0,)
     input_zero_point: int
     output_zero_point: int
     multiplier: int
@@ -72,6 +70,10 @@ class QuantizedRelu(IntegerOp):
         """The output for one input value."""
         y = requantize(q - self.input_zero_point, self.multiplier, self.shift)
         return clamp(y + self.output_zero_point, self.activation_min, self.activation_max)
+
+    def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
+        """Element by element."""
+        return 0
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Element by element."""

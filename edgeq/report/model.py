@@ -221,6 +221,14 @@ def model_summary(
         lines.append(
             Text(f"           {place.offset:>8,} .. {place.offset + place.nbytes:>8,}  {name}")
         )
+    lines += [
+        Text(f"           {row.nbytes:,} bytes are shared by {row.first} and {row.second}")
+        for row in plan.overlaps_at(plan.peak_step)
+    ]
+    copies = [optimized.tensors[n.name].nbytes for n in nodes if n.op.name == "move"]
+    if copies:
+        text = f"{len(copies)} copies of {sum(copies):,} bytes in all keep the arena small"
+        lines.append(Text(f"moves    {text}"))
     return Group(*lines)
 
 

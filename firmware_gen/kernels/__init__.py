@@ -19,6 +19,7 @@ from edgeq.ops.fully_connected import QuantizedFullyConnected
 from edgeq.ops.logistic import QuantizedLogistic
 from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
 from edgeq.ops.mean import QuantizedMean
+from edgeq.ops.move import Move
 from edgeq.ops.pad import QuantizedPad
 from edgeq.ops.quantize import QuantizeFloat, Requantize
 from edgeq.ops.relu import QuantizedRelu
@@ -35,6 +36,7 @@ from firmware_gen.kernels import (
     logistic,
     max_pool_2d,
     mean,
+    move,
     pad,
     quantize,
     relu,
@@ -61,6 +63,7 @@ KERNELS: MappingProxyType[type[IntegerOp], Kernel] = MappingProxyType(
         QuantizeFloat: quantize.KERNEL_FLOAT,
         Requantize: quantize.KERNEL_INTEGER,
         Dequantize: dequantize.KERNEL,
+        Move: move.KERNEL,
     }
 )
 

@@ -52,9 +52,9 @@ static inline int32_t edgeq_conv_2d_taps(const int8_t *row, const int8_t *taps, 
 }
 
 /* (H, W, I) -> (out_h, out_w, O). */
-static inline void edgeq_conv_2d(const struct edgeq_conv_2d *op, const int8_t *restrict x,
+static inline void edgeq_conv_2d(const struct edgeq_conv_2d *op, const int8_t *x,
                                  const int8_t *restrict filter, const int32_t *restrict bias,
-                                 int8_t *restrict out) {
+                                 int8_t *out) {
     const struct edgeq_window *const window = &op->window;
     const int32_t filter_w = window->filter_w;
     const int32_t channels = op->input.channels;

@@ -15,7 +15,7 @@ struct edgeq_dequantize {
 };
 
 static inline void edgeq_dequantize(const struct edgeq_dequantize *op,
-                                    const uint8_t *restrict x, edgeq_float_word *restrict out) {
+                                    const uint8_t *x, edgeq_float_word *out) {
     for (int32_t i = 0; i < op->count; ++i) {
         out[i] = op->table[x[i]];
     }

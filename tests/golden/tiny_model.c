@@ -24,7 +24,7 @@ static inline void *edgeq_buffer(uint32_t offset) {
 /* Offsets in the arena, and the steps (layers, from 0) that a buffer lives. */
 enum {
     /* input: int8 (1, 3, 3, 1), scale 0.5 (0x1p-1), zero point -3; from the start to step 0 */
-    input_0 = 12,
+    input_0 = 8,
     /* net/pad: int8 (1, 3, 4, 1), scale 0.5 (0x1p-1), zero point -3; from step 0 to step 1 */
     pad_output = 0,
     /* net/conv/Relu: int8 (1, 2, 2, 2), scale 0.1 (0x1.999999999999ap-4), zero point 7; from

@@ -1,5 +1,5 @@
 /* The model "tiny": write the inputs, call edgeq_model_run, read the outputs. Not reentrant:
- * there is one arena, of 21 bytes, static in model.c. Images are (1, height, width,
+ * there is one arena, of 20 bytes, static in model.c. Images are (1, height, width,
  * channels), channels together.
  *
  * Input 0: input: int8 (1, 3, 3, 1), scale 0.5 (0x1p-1), zero point -3, 9 bytes.
@@ -16,7 +16,7 @@
 #define EDGEQ_MODEL_NAME "tiny"
 #define EDGEQ_MODEL_DIGEST {0x34, 0x32, 0x60, 0x69, 0x7b, 0xfb, 0xd8, 0xde, \
                             0x98, 0x20, 0x74, 0x53, 0xed, 0x69, 0xc3, 0x74}
-#define EDGEQ_MODEL_ARENA_NBYTES 21u
+#define EDGEQ_MODEL_ARENA_NBYTES 20u
 #define EDGEQ_MODEL_INPUT_COUNT 1u
 #define EDGEQ_MODEL_INPUT_NBYTES 9u
 #define EDGEQ_MODEL_INPUT_0_NBYTES 9u

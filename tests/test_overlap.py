@@ -1,0 +1,229 @@
+"""Overlap of an output with its dying input: at overlap_nbytes every kernel is still right.
+
+The bound is also the least one for a kernel that makes use of all that the order contract
+permits: such a kernel is made here of each operator's reference, and fails one byte closer.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from host_c import run_model
+from problem import Problem, graph_of
+from problems import make_problems
+
+from edgeq.graph import Array, Graph
+from edgeq.memory import MemoryPlan, Placement
+from edgeq.memory.blocks import aligned
+from edgeq.ops import OPERATORS, Window
+from edgeq.ops.overlap import rows_overlap, window_overlap
+from firmware_gen.cores import PORTABLE, Target
+from firmware_gen.kernels import KERNELS, kernels_folder
+from firmware_gen.layers import Choice, choose_kernels
+
+# Operators whose rows are the rows of an image.
+BY_ROWS = ("conv_2d", "depthwise_conv_2d", "average_pool_2d", "max_pool_2d", "pad")
+OVERLAPPING = (
+    *BY_ROWS,
+    "fully_connected",
+    "add",
+    "softmax",
+    "logistic",
+    "relu",
+    "quantize",
+    "dequantize",
+    "move",
+)
+GUARD = 32  # bytes around the buffers
+COUNT = 60
+
+
+def shadows(name: str) -> list[tuple[Problem, int, int]]:
+    """(problem, index of an input, distance) of all inputs that an output may overlap."""
+    found = []
+    for problem in make_problems(name, COUNT):
+        shapes = [t.shape for t in problem.inputs]
+        for index, tensor in enumerate(problem.inputs):
+            distance = problem.op.overlap_nbytes(index, *shapes)
+            if tensor.data is None and distance is not None:
+                found.append((problem, index, distance))
+    return found
+
+
+def overlapping_buffers(
+    problem: Problem, index: int, distance: int
+) -> tuple[tuple[Array, ...], Array]:
+    """Inputs, and an output that starts `distance` bytes before the input at `index`."""
+    values = [x.copy() for x in problem.values()]
+    x, nbytes = values[index], problem.output.nbytes
+    start = GUARD + max(distance, 0)
+    memory = np.full((start + x.nbytes + nbytes + GUARD) // 8 + 1, 0xA5A5, np.uint64).view(
+        np.uint8
+    )
+    at = start - distance
+    memory[start : start + x.nbytes] = x.reshape(-1).view(np.uint8)
+    values[index] = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    out = memory[at : at + nbytes].view(problem.output.dtype).reshape(problem.output.shape)
+    return tuple(values), out
+
+
+@pytest.mark.parametrize("name", OVERLAPPING)
+def test_numba_kernels_are_right_at_the_distance(name: str) -> None:
+    pairs = shadows(name)
+    assert len(pairs) >= 10
+    for problem, index, least in pairs:
+        for distance in (least, least + 1, problem.output.nbytes):
+            if problem.output.dtype.itemsize > 1 or problem.inputs[index].dtype.itemsize > 1:
+                distance = aligned(distance)
+            values, out = overlapping_buffers(problem, index, distance)
+            (expected,) = problem.op.reference(*problem.values())
+            nbytes = problem.op.scratch_nbytes(*(x.shape for x in values))
+            problem.op.bind(values, (out,), np.full(nbytes, 0xA5, np.uint8))()
+            np.testing.assert_array_equal(out, expected, err_msg=f"{distance}: {problem}")
+
+
+def overlapping_plan(
+    pairs: list[tuple[Problem, int, int]],
+    named: list[Problem],
+    graph: Graph,
+    choices: tuple[Choice, ...],
+) -> MemoryPlan:
+    places: dict[str, Placement] = {}
+    end = GUARD
+
+    def put(name: str, nbytes: int, below: int = 0) -> None:
+        nonlocal end
+        offset = -(-(end + below) // 8) * 8
+        places[name] = Placement(offset, nbytes, -1, len(graph.nodes))
+        end = offset + nbytes + GUARD
+
+    for (_, index, least), problem, choice in zip(pairs, named, choices, strict=True):
+        for position, tensor in enumerate(problem.inputs):
+            if tensor.data is None:
+                put(tensor.name, tensor.nbytes, max(least, 0) if position == index else 0)
+                if position == index:
+                    at = places[tensor.name].offset - aligned(least)
+                    nbytes = problem.output.nbytes
+                    places[problem.output.name] = Placement(at, nbytes, -1, len(graph.nodes))
+                    end = max(end, at + nbytes + GUARD)
+        if choice.scratch_nbytes:
+            put(f"{choice.node}:scratch", choice.scratch_nbytes)
+    return MemoryPlan(end, end, 0, MappingProxyType(places))
+
+
+def targets_of(name: str) -> list[Target]:
+    """Portable, and with the DSP extension where an operator has kernels for it."""
+    (operator,) = (o for o in OPERATORS if o.name == name)
+    has_variants = any(KERNELS[kind].variants for kind in operator.integer_classes)
+    return [PORTABLE, Target(has_dsp=True)] if has_variants else [PORTABLE]
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [(name, t) for name in OVERLAPPING for t in targets_of(name)]
+)
+def test_c_kernels_are_right_at_the_distance(name: str, target: Target, tmp_path: Path) -> None:
+    pairs = shadows(name)
+    named, graph = graph_of([problem for problem, _, _ in pairs])
+    sample = [x for p in named for x in p.arrays]
+    plan = overlapping_plan(pairs, named, graph, choose_kernels(graph, target))
+    (outputs,) = run_model(tmp_path, graph, plan, [sample], ("-O2",), target)
+    for problem, got, (_, _, distance) in zip(named, outputs, pairs, strict=True):
+        (expected,) = problem.op.reference(*problem.values())
+        assert got == expected.tobytes(), f"{distance}: {problem}"
+
+
+def rows_read(problem: Problem) -> list[tuple[int, int] | None]:
+    """Bytes of the input that each output row needs, from its window or its padding."""
+    op = problem.op
+    _, height, width, channels = (1,) * (4 - len(problem.inputs[0].shape)) + tuple(
+        problem.inputs[0].shape
+    )
+    rows: list[tuple[int, int] | None] = []
+    output = (1,) * (4 - len(problem.output.shape)) + tuple(problem.output.shape)
+    for y in range(output[1]):
+        if hasattr(op, "window"):
+            taps = [
+                tap
+                for x in range(output[2])
+                for tap in op.window.taps(y, x, (1, height, width, 1))
+            ]
+            inside = [in_y for _, _, in_y, _ in taps]
+            if not taps:  # a row of taps may still be in the image, beside it
+                inside = [
+                    in_y
+                    for k in range(op.window.filter_h)
+                    if 0
+                    <= (
+                        in_y := y * op.window.stride_h
+                        - op.window.pad_top
+                        + k * op.window.dilation_h
+                    )
+                    < height
+                ]
+        else:
+            top = op.pads[-3][0] if len(op.pads) > 2 else 0
+            inside = [y - top] if 0 <= y - top < height else []
+        size = width * channels
+        rows.append((min(inside) * size, (max(inside) + 1) * size) if inside else None)
+    return rows
+
+
+def weakest_kernel(problem: Problem, index: int, distance: int) -> bool:
+    """Whether a kernel that writes each row before it reads for it still finds its input.
+
+    The contract leaves the order within a row to the kernel, so this is the worst of all.
+    """
+    values, out = overlapping_buffers(problem, index, distance)
+    x = values[index]
+    rows = rows_read(problem)
+    flat_out, flat_x = out.reshape(len(rows), -1), x.reshape(-1)
+    original = problem.values()[index].reshape(-1)
+    for y, reads in enumerate(rows):
+        for v in (0x11, 0x77):  # so that one differs from what is there
+            flat_out[y] = v
+            if reads is not None and (flat_x[slice(*reads)] != original[slice(*reads)]).any():
+                return False
+    return True
+
+
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_the_distance_is_the_least_for_the_weakest_kernel_of_the_contract(name: str) -> None:
+    tight = 0
+    for problem, index, distance in shadows(name):
+        assert weakest_kernel(problem, index, distance), problem
+        if distance > 0:
+            assert not weakest_kernel(problem, index, distance - 1), problem
+            tight += 1
+    assert tight >= 10
+
+
+def test_distances_counted_by_hand() -> None:
+    same3 = Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
+    # 25x5x64: the last row but one still needs the row above it, two rows back from its end.
+    assert window_overlap(same3, (1, 25, 5, 64), (1, 25, 5, 64)) == 2 * 5 * 64
+    assert window_overlap(Window(1, 1), (1, 25, 5, 64), (1, 25, 5, 64)) == 5 * 64
+    # Stride 2 writes behind its reads: only the first row is in the way.
+    assert window_overlap(Window(2, 2, 2, 2), (1, 8, 8, 4), (1, 4, 4, 4)) == 16
+    assert rows_overlap(3, [0, None, 4, None]) == 3 * 3 - 4
+    assert rows_overlap(3, [5, 0]) == 6  # a later row needs an earlier byte
+
+
+def test_every_operator_that_overlaps_is_tried_here() -> None:
+    silent = {"mean", "concatenation", "reshape"}
+    assert {operator.name for operator in OPERATORS} == {*OVERLAPPING, *silent}
+    for name in silent:
+        assert not shadows(name)
+
+
+def test_no_kernel_promises_that_its_input_and_output_are_apart() -> None:
+    # In C, `restrict` on them would make an overlap undefined behaviour.
+    apart = {"mean.h", "concatenation.h"}
+    headers = {k.header for k in KERNELS.values()} - {None} - apart
+    headers |= {v.header for k in KERNELS.values() for v in k.variants}
+    for header in sorted(headers):
+        text = (kernels_folder() / header).read_text(encoding="utf-8")
+        assert not re.search(r"restrict (x|input\d?|out)\b", text), header
