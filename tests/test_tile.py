@@ -19,6 +19,7 @@ from firmware_gen.kernels.tile import (
     pair_words,
     tile_constant,
     why_no_tile,
+    why_not_pairs,
 )
 
 DSP = Target(has_dsp=True)
@@ -125,3 +126,9 @@ def test_a_group_is_taps_then_biases_with_shifts_then_multipliers() -> None:
     words = tile_constant(op, rows_of([1, 2, 3], [4, 5, 6]), np.array([7, -8], np.int32)).values
     assert words.shape == (1, 2 * 2 + 8)
     assert words[0, 4:].tolist() == [7 * 256 + 4, -8 * 256 + 5, 0, 0, 2**30, 2**30 + 1, 0, 0]
+
+
+def test_a_large_bias_without_weights_does_not_fit_a_row() -> None:
+    folded = np.array([0, ACC_LIMIT])
+    assert why_not_pairs(rows_of([1], [0]), np.array([0, ACC_LIMIT - 1]), 8) is None
+    assert "channel 1 may reach 8388608" in str(why_not_pairs(rows_of([1], [0]), folded, 8))
