@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from edgeq.graph import Array, Graph
-from edgeq.memory import MemoryPlan
+from edgeq.memory import MemoryPlan, plan_memory
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import kernels_folder
+from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.model_c import ModelCode, model_code
 
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -94,6 +95,11 @@ def run(program: Path, stdin: bytes) -> bytes:
     done = subprocess.run([str(program)], input=stdin, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout
+
+
+def planned(graph: Graph, target: Target = PORTABLE) -> MemoryPlan:
+    """The plan with the scratch of the kernels that are chosen for a target."""
+    return plan_memory(graph, scratch_of(choose_kernels(graph, target)))
 
 
 def run_model(

@@ -122,7 +122,7 @@ channel_counts = st.sampled_from((1, 1, 2, 3, 4, 5, 8, 17))
 @st.composite
 def conv_2d(draw: Draw) -> Problem:
     window, height, width = draw(windows())
-    channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 5)))
+    channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 5, 8)))
     shape = (outputs, window.filter_h, window.filter_w, channels)
     weights, bias = filter_and_bias(draw, shape, outputs)
     fields = draw(product_fields(weights.reshape(outputs, -1), bias))
@@ -161,7 +161,8 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
 
 @st.composite
 def fully_connected(draw: Draw) -> Problem:
-    depth, outputs = draw(st.sampled_from((1, 2, 5, 33))), draw(st.sampled_from((1, 3, 5)))
+    depth = draw(st.sampled_from((1, 2, 5, 33, 64)))
+    outputs = draw(st.sampled_from((1, 3, 5, 8, 17)))
     weights, bias = filter_and_bias(draw, (outputs, depth), outputs)
     fields = draw(product_fields(weights, bias))
     x = activation((1, *draw(st.sampled_from(((), (1,), (3,), (2, 2)))), depth))

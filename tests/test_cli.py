@@ -16,16 +16,14 @@ from firmware_matrix import digits
 from toolchains import COMPILERS, need_compiler, need_program
 
 import edgeq
-from edgeq.board import board_names, load_board
+from edgeq.board import board_names
 from edgeq.data import to_input
 from edgeq.demo import load_digits
 from edgeq.digest import graph_digest
-from edgeq.memory import MemoryPlan, plan_memory
+from edgeq.memory import plan_memory
 from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
-from firmware_gen.cores import core_of
 from firmware_gen.image import memory_use
-from firmware_gen.layers import choose_kernels, scratch_of
 
 BOARD = ("--board", "mps2_an386")
 DIGITS = "digits.edgeq"
@@ -45,21 +43,17 @@ def outputs(count: int) -> np.ndarray:
     return y
 
 
-def plan_of_board() -> MemoryPlan:
-    target = core_of(load_board(BOARD[1])).target
-    graph = optimize(digits())
-    scratch = scratch_of(choose_kernels(graph, target))
-    return plan_memory(arrange(graph, scratch), scratch)
-
-
 def test_inspect_shows_layers_and_memory(edgeq_command: CommandLine) -> None:
     found = record(edgeq_command("inspect", DIGITS, "--json"))
-    plan = plan_memory(arrange(digits()))
+    plan = plan_memory(arrange(optimize(digits())))
     assert found["quantized"] is True
     assert found["arena_nbytes"] == plan.arena_nbytes
     assert found["lower_bound_nbytes"] == plan.lower_bound_nbytes
     assert len(found["layers"]) == len(digits().nodes)
     assert found["macs"] == sum(layer["macs"] for layer in found["layers"]) > 50_000
+    assert found["live_macs"] == sum(layer["live_macs"] for layer in found["layers"])
+    assert 0 < found["live_macs"] <= found["macs"]
+    assert 0 < found["live_weight_nbytes"] <= found["weight_nbytes"]
     text = edgeq_command("inspect", DIGITS)
     assert text.status == 0
     for node in digits().nodes:
@@ -72,7 +66,7 @@ def test_quantize_run_and_evaluate_agree_with_the_library(edgeq_command: Command
     arguments = ("quantize", "float.onnx", "--calibration", "train.npz", "-o", "own.edgeq")
     found = record(edgeq_command(*arguments, "--json"))
     assert found["samples"] == 100
-    assert found["arena_nbytes"] == plan_memory(arrange(digits())).arena_nbytes
+    assert found["arena_nbytes"] == plan_memory(arrange(optimize(digits()))).arena_nbytes
     assert found["float_weight_nbytes"] > 3 * found["weight_nbytes"]
     assert graph_digest(edgeq.read_model("own.edgeq")) != b""
 
@@ -117,7 +111,8 @@ def test_boards_lists_all_and_says_where_a_model_fits(edgeq_command: CommandLine
 def test_generate_writes_the_folder(edgeq_command: CommandLine) -> None:
     found = record(edgeq_command("generate", DIGITS, *BOARD, "-o", "out", "--json"))
     assert found["digest"] == graph_digest(digits()).hex()
-    assert found["arena_nbytes"] == plan_of_board().arena_nbytes
+    header = Path("out/model.h").read_text(encoding="utf-8")
+    assert f"#define EDGEQ_MODEL_ARENA_NBYTES {found['arena_nbytes']}u" in header
     assert {"model.c", "model.h", "Makefile", "link.ld"} <= set(found["files"])
     assert all((Path("out") / name).is_file() for name in found["files"])
     assert "make -C out" in edgeq_command("generate", DIGITS, *BOARD, "-o", "out").out

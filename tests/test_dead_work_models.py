@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from host_c import run_model
+from host_c import planned, run_model
 from integer_networks import inputs_of
 from test_dead_work import assert_same_function, macs, outputs_of
 from test_generated_c import tiny_network
@@ -25,8 +25,6 @@ from edgeq.passes.products import CHANNEL_AXIS, PRODUCTS
 from edgeq.passes.value_ranges import value_ranges
 from edgeq.report.model import layer_rows
 from firmware_gen import generate
-from firmware_gen.cores import core_of
-from firmware_gen.layers import choose_kernels, scratch_of
 
 PathOf = Callable[[str], Path]
 # (MACs, bytes of filters) before and after.
@@ -143,9 +141,11 @@ def test_the_firmware_runs_the_optimized_graph_under_the_digest_of_the_given(
     assert firmware.graph is whole.graph is graph
     assert [n.op for n in whole.optimized.nodes] == [n.op for n in graph.nodes]
     assert firmware.digest == whole.digest == graph_digest(graph)
-    scratch = scratch_of(choose_kernels(firmware.optimized, core_of(firmware.board).target))
-    planned = plan_memory(firmware.optimized, scratch)
-    assert firmware.plan.arena_nbytes == planned.arena_nbytes
+    activations = {
+        t.name: t.nbytes for t in firmware.optimized.tensors.values() if t.data is None
+    }
+    placed = {name: place.nbytes for name, place in firmware.plan.placements.items()}
+    assert {name: placed[name] for name in activations} == activations
     assert firmware.model.constant_nbytes < whole.model.constant_nbytes / 4
     header = (tmp_path / "a" / "model.h").read_text(encoding="utf-8")
     assert ", ".join(f"0x{b:02x}" for b in firmware.digest[:8]) in header
@@ -157,7 +157,7 @@ def test_the_c_of_the_optimized_graph_gives_the_bytes_of_the_given(
     graph = edgeq.read_model(model_path("vww"))
     after = optimize(graph)
     x = inputs_of(graph, 4)
-    got = run_model(tmp_path, after, plan_memory(after), [[row] for row in x], ("-O2",))
+    got = run_model(tmp_path, after, planned(after), [[row] for row in x], ("-O2",))
     (expected,) = edgeq.Interpreter(graph).run(x)
     assert [row[0] for row in got] == [row.tobytes() for row in expected]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_two_folders_of_one_model_are_equal_and_name_nothing_local(tmp_path: Pat
 
 
 def test_only_the_kernels_in_use_are_in_the_folder(tmp_path: Path) -> None:
-    generate(tiny_network(), load_board("mps2_an386"), tmp_path)
+    generate(tiny_network(), load_board("mps2_an385"), tmp_path)
     assert sorted(path.name for path in (tmp_path / "kernels").iterdir()) == [
         "conv_2d.h",
         "edgeq_arith.h",
@@ -75,6 +76,29 @@ def test_only_the_kernels_in_use_are_in_the_folder(tmp_path: Path) -> None:
         "max_pool_2d.h",
         "pad.h",
     ]
+
+
+def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
+    tmp_path: Path,
+) -> None:
+    found = {}
+    for name in ("mps2_an385", "mps2_an386"):
+        generate(tiny_network(), load_board(name), tmp_path / name)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        found[name] = {layer["operator"]: layer for layer in manifest["layers"]}
+        for layer in found[name].values():
+            assert layer["header"] is None or (
+                (tmp_path / name / "kernels" / layer["header"]).is_file()
+            )
+    conv, dense = (found["mps2_an386"][name] for name in ("conv_2d", "fully_connected"))
+    assert (dense["kernel"], dense["header"]) == ("dsp_row", "fully_connected_dsp.h")
+    assert (dense["why_not"], dense["scratch_nbytes"]) == ({}, 32)
+    assert (conv["kernel"], conv["header"]) == ("portable", "conv_2d.h")
+    assert conv["why_not"] == {
+        "dsp": "a multiplier is 0.5 or more, the kernel wants a shift to the right"
+    }
+    dense = found["mps2_an385"]["fully_connected"]
+    assert dense["why_not"] == {"dsp_row": "the core has no DSP extension"}
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

@@ -27,7 +27,9 @@ from edgeq.ops.fully_connected import QuantizedFullyConnected
 from edgeq.ops.max_pool_2d import QuantizedMaxPool2D
 from edgeq.ops.pad import QuantizedPad
 from edgeq.ops.reshape import QuantizedReshape
+from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
+from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.model_c import model_code
 from firmware_gen.names import layer_names, telling_name
 from firmware_gen.toolchain import compile_flags, find_compiler
@@ -120,7 +122,9 @@ def test_every_operator_compiles_without_a_warning_or_a_helper(
     need_compiler(compiler)
 
     _, graph = graph_of([p for name in PROBLEMS for p in make_problems(name, 2)])
-    write_model(tmp_path, graph, plan_memory(graph))
+    core = core_of(load_board(board)).target
+    plan = plan_memory(graph, scratch_of(choose_kernels(graph, core)))
+    write_model(tmp_path, graph, plan, core)
     tool = find_compiler(compiler)
     target = tmp_path / "model.o"
     command = [*tool.command, *compile_flags(load_board(board), compiler)]

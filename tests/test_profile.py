@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from emulated import ANSWER_S, Client, build_probe, remove_builds
 from loops import BOARDS, loops, remove_loops
@@ -22,7 +23,10 @@ from edgeq.emulator.qemu import QemuBoard
 from edgeq.emulator.virtual import VirtualBoard
 from edgeq.emulator.watch import Watch
 from edgeq.errors import DataError, EmulatorError
+from edgeq.graph import Graph, Node, QuantParams, Tensor
 from edgeq.importers import read_model
+from edgeq.ops.quantize import QuantizeFloat
+from edgeq.ops.reshape import QuantizedReshape
 from edgeq.stream import open_link
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
@@ -248,6 +252,22 @@ def test_a_counting_qemu_takes_one_nanosecond_an_instruction(name: str) -> None:
         client.serial.close()
     instructions = (many - few) * 1e9 / board.clock.core_hz
     assert instructions == pytest.approx(3 * 10_000_000, rel=1e-5)
+
+
+def test_random_inputs_are_of_the_graphs_types_and_the_same_each_time() -> None:
+    quant = QuantParams((0.5,), 0)
+    for dtype, op, shape in (
+        (np.int8, QuantizedReshape((1, 12)), (1, 12)),
+        (np.float32, QuantizeFloat(0.5, 0), (1, 2, 2, 3)),
+    ):
+        source = Tensor("x", (1, 2, 2, 3), np.dtype(dtype), quant if dtype is np.int8 else None)
+        output = Tensor("y", shape, np.dtype(np.int8), quant)
+        graph = Graph.build("g", [source, output], [Node(op, ("x",), ("y",))], ["x"], ["y"])
+        (x,) = inputs_of(graph, None, 4)
+        (again,) = inputs_of(graph, None, 4)
+        assert (x.shape, x.dtype) == ((4, 2, 2, 3), dtype)
+        assert (x == again).all()
+        assert len(np.unique(x)) > 1
 
 
 def quantized(model_path, name: str):

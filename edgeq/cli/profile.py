@@ -112,6 +112,10 @@ def inputs_of(
     rng = np.random.default_rng(0)
     found = []
     for tensor in graph.input_tensors():
+        if tensor.dtype.kind == "f":
+            floats = rng.standard_normal((count, *tensor.shape[1:]))
+            found.append(floats.astype(tensor.dtype))
+            continue
         limits = np.iinfo(tensor.dtype)
         shape = (count, *tensor.shape[1:])
         values = rng.integers(limits.min, limits.max, shape, endpoint=True)

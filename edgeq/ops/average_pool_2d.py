@@ -87,10 +87,6 @@ class QuantizedAveragePool2D(IntegerOp):
         """(1, H, W, C) -> (1, out_h, out_w, C)."""
         return pool_shape("average_pool_2d", self.window, *shapes)
 
-    def scratch_nbytes(self, *shapes: Shape) -> int:
-        """One int32 sum per channel: taps outside, channels inside."""
-        return 4 * shapes[0][3]
-
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
         """By output rows."""
         return window_overlap(self.window, shapes[0], self.infer_shapes(*shapes)[0])
@@ -110,7 +106,7 @@ class QuantizedAveragePool2D(IntegerOp):
     def bind(
         self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
     ) -> Callable[[], None]:
-        """Sums of a pixel in scratch."""
+        """Sums of a pixel in an array of its own."""
         x = inputs[0][0]
         return partial(
             average_pool_2d_kernel,
@@ -118,7 +114,7 @@ class QuantizedAveragePool2D(IntegerOp):
             self.window.as_array(),
             self.activation_min,
             self.activation_max,
-            scratch[: 4 * x.shape[2]].view(np.int32),
+            np.empty(x.shape[2], np.int32),
             outputs[0][0],
         )
 
@@ -129,7 +125,7 @@ def average_pool_2d_kernel(
     window: Array,  # Window.as_array()
     activation_min: int,
     activation_max: int,
-    total: Array,  # (C,) int32, scratch
+    total: Array,  # (C,) int32, private
     out: Array,  # (out_h, out_w, C) int8
 ) -> None:
     """QuantizedAveragePool2D on one image."""

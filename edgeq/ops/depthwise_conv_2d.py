@@ -105,7 +105,7 @@ class QuantizedDepthwiseConv2D(IntegerOp):
         return output[1] * output[2] * int(np.prod(shapes[1]))
 
     def scratch_nbytes(self, *shapes: Shape) -> int:
-        """Two offsets for each tap in C; the Numba kernel needs none."""
+        """Two offsets for each tap, in C; Numba's kernel has a row of its own."""
         return 8 * self.window.filter_h * self.window.filter_w
 
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:

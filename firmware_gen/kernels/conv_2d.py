@@ -6,6 +6,7 @@ import math
 
 from edgeq.graph import Shape
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.window import Window
 from firmware_gen.cores import Target
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
@@ -76,11 +77,22 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
             **parameters_of(op, "input_zero_point", "activation_min", "activation_max"),
             "input": image_of(layer.inputs[0]),
             "output": image_of(layer.outputs[0]),
+            "is_inside": int(_is_inside(op.window, layer)),
             "taps_nbytes": padded_taps(rows.shape[1]),
             "tile": tile_parameters(op, *rows.shape),
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
     )
+
+
+def _is_inside(window: Window, layer: Layer) -> bool:
+    """Whether no tap of any pixel is in the padding."""
+    _, height, width, _ = layer.inputs[0].shape
+    _, out_h, out_w, _ = layer.outputs[0].shape
+    bottom = (out_h - 1) * window.stride_h + (window.filter_h - 1) * window.dilation_h
+    right = (out_w - 1) * window.stride_w + (window.filter_w - 1) * window.dilation_w
+    starts_inside = window.pad_top == window.pad_left == 0
+    return starts_inside and bottom < height and right < width
 
 
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:

@@ -17,6 +17,7 @@ struct edgeq_conv_2d_dsp {
     int32_t activation_max;
     struct edgeq_image input;
     struct edgeq_image output;
+    int32_t is_inside;   /* 1: no tap of any pixel is in the padding */
     int32_t taps_nbytes; /* filter_h * filter_w * channels, up to a multiple of 4 */
     struct edgeq_tile tile;
 };
@@ -64,6 +65,10 @@ edgeq_conv_2d_widen(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t
     const int32_t row_nbytes = op->input.width * channels;
     const int32_t left = out_x * window->stride_w - window->pad_left;
     int32_t in_y = out_y * window->stride_h - window->pad_top;
+    if (window->filter_h == 1 && window->filter_w == 1 && op->is_inside != 0) {
+        edgeq_widen(to, x + in_y * row_nbytes + left * channels, channels);
+        return;
+    }
     for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
         const int8_t *const row = x + in_y * row_nbytes;
         if (in_y < 0 || in_y >= op->input.height) {

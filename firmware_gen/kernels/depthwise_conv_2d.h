@@ -122,10 +122,12 @@ static inline void edgeq_depthwise_pixel(const struct edgeq_depthwise_conv_2d *o
         }
         corner += c;
     }
-    for (int32_t m = 0; c < channels; ++c) {
+    int32_t m = 0;
+    for (int32_t left = channels - c; left > 0; --left) {
         const int32_t acc = edgeq_depthwise_one(x, corner, filter + c, bias[c], taps, inside,
                                                 count, op->input_zero_point);
         out[c] = edgeq_depthwise_result(op, acc, c);
+        ++c;
         if (++m == op->depth_multiplier) {
             ++corner;
             m = 0;

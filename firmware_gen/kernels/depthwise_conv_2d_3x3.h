@@ -30,70 +30,63 @@ struct edgeq_depthwise_conv_2d_3x3 {
     struct edgeq_image output;
 };
 
-/* Lays out two columns of rows a, b, c: four channels of each as they are in the image. */
-static inline void edgeq_depthwise_put(uint32_t *block, uint32_t a0, uint32_t b0, uint32_t c0,
-                                       uint32_t a1, uint32_t b1, uint32_t c1) {
-    const uint32_t low0 = edgeq_pack_low(a0, b0), high0 = edgeq_pack_high(a0, b0);
-    block[0] = edgeq_sxtb16(low0);
-    block[3] = edgeq_sxtb16_odd(low0);
-    block[6] = edgeq_sxtb16(high0);
-    block[9] = edgeq_sxtb16_odd(high0);
-    const uint32_t low1 = edgeq_pack_low(a1, b1), high1 = edgeq_pack_high(a1, b1);
-    block[1] = edgeq_sxtb16(low1);
-    block[4] = edgeq_sxtb16_odd(low1);
-    block[7] = edgeq_sxtb16(high1);
-    block[10] = edgeq_sxtb16_odd(high1);
-    const uint32_t low2 = edgeq_pack_low(c0, c1), high2 = edgeq_pack_high(c0, c1);
-    block[2] = edgeq_sxtb16(low2);
-    block[5] = edgeq_sxtb16_odd(low2);
-    block[8] = edgeq_sxtb16(high2);
-    block[11] = edgeq_sxtb16_odd(high2);
+/* Lays out a column of rows a, b (of a pair, the first if block is the pair's): four channels
+ * of each as they are in the image. */
+static inline void edgeq_depthwise_put_column(uint32_t *block, uint32_t a, uint32_t b) {
+    const uint32_t low = edgeq_pack_low(a, b), high = edgeq_pack_high(a, b);
+    block[0] = edgeq_sxtb16(low);
+    block[3] = edgeq_sxtb16_odd(low);
+    block[6] = edgeq_sxtb16(high);
+    block[9] = edgeq_sxtb16_odd(high);
 }
 
-/* Where three input rows start, and the bytes from pixel to pixel: 0 in the padding. */
+/* Lays out row c of two columns. */
+static inline void edgeq_depthwise_put_below(uint32_t *block, uint32_t c0, uint32_t c1) {
+    edgeq_depthwise_put_column(block + 2, c0, c1);
+}
+
+/* Where three input rows start, the bytes from pixel to pixel, and what of a channel's number
+ * is added: a row in the padding is one pixel of zero points, the last two are 0 for it. */
 struct edgeq_depthwise_rows {
     const int8_t *at[3];
     int32_t step[3];
+    int32_t mask[3];
 };
 
-/* Lays out columns -pad_left .. of four channels, two by two, until `end`. */
+/* Lays out the columns in the image of channels `channel` .. `channel + 3`; the blocks hold
+ * the zero point where they are in the padding. */
 static __attribute__((noinline, unused)) void
 edgeq_depthwise_layout(const struct edgeq_depthwise_rows *rows,
-                       const struct edgeq_depthwise_conv_2d_3x3 *op, uint32_t *restrict block,
-                       const uint32_t *end) {
-    const int32_t width = op->input.width;
-    const uint32_t zero_points = op->zero_points;
-    const int8_t *a = rows->at[0], *b = rows->at[1], *c = rows->at[2];
+                       const struct edgeq_depthwise_conv_2d_3x3 *op, int32_t channel,
+                       uint32_t *block) {
+    const int8_t *a = rows->at[0] + (channel & rows->mask[0]);
+    const int8_t *b = rows->at[1] + (channel & rows->mask[1]);
+    const int8_t *c = rows->at[2] + (channel & rows->mask[2]);
     const int32_t a_step = rows->step[0], b_step = rows->step[1], c_step = rows->step[2];
-    for (int32_t x = -op->window.pad_left; block != end; x += 2) {
-        if ((uint32_t)x < (uint32_t)(width - 1)) {
-            const uint32_t *const last = block + EDGEQ_DEPTHWISE_BLOCK * ((width - x) / 2 - 1);
-            for (;; block += EDGEQ_DEPTHWISE_BLOCK) {
-                edgeq_depthwise_put(block, edgeq_load4(a), edgeq_load4(b), edgeq_load4(c),
-                                    edgeq_load4(a + a_step), edgeq_load4(b + b_step),
-                                    edgeq_load4(c + c_step));
-                a += 2 * a_step;
-                b += 2 * b_step;
-                c += 2 * c_step;
-                if (block == last) {
-                    break;
-                }
-            }
-            x += (width - x) / 2 * 2 - 2;
-        } else if (x + 1 == 0) {
-            edgeq_depthwise_put(block, zero_points, zero_points, zero_points, edgeq_load4(a),
-                                edgeq_load4(b), edgeq_load4(c));
-            a += a_step;
-            b += b_step;
-            c += c_step;
-        } else if (x == width - 1) {
-            edgeq_depthwise_put(block, edgeq_load4(a), edgeq_load4(b), edgeq_load4(c),
-                                zero_points, zero_points, zero_points);
-        } else {
-            edgeq_depthwise_put(block, zero_points, zero_points, zero_points, zero_points,
-                                zero_points, zero_points);
-        }
+    int32_t width = op->input.width;
+    block += EDGEQ_DEPTHWISE_BLOCK * (op->window.pad_left / 2);
+    if ((op->window.pad_left & 1) != 0) {
+        edgeq_depthwise_put_column(block + 1, edgeq_load4(a), edgeq_load4(b));
+        edgeq_depthwise_put_below(block, op->zero_points, edgeq_load4(c));
+        a += a_step;
+        b += b_step;
+        c += c_step;
         block += EDGEQ_DEPTHWISE_BLOCK;
+        --width;
+    }
+    const uint32_t *const end = block + EDGEQ_DEPTHWISE_BLOCK * (width / 2);
+    while (block != end) {
+        edgeq_depthwise_put_column(block, edgeq_load4(a), edgeq_load4(b));
+        edgeq_depthwise_put_column(block + 1, edgeq_load4(a + a_step), edgeq_load4(b + b_step));
+        edgeq_depthwise_put_below(block, edgeq_load4(c), edgeq_load4(c + c_step));
+        a += 2 * a_step;
+        b += 2 * b_step;
+        c += 2 * c_step;
+        block += EDGEQ_DEPTHWISE_BLOCK;
+    }
+    if ((width & 1) != 0) {
+        edgeq_depthwise_put_column(block, edgeq_load4(a), edgeq_load4(b));
+        edgeq_depthwise_put_below(block, edgeq_load4(c), op->zero_points);
     }
 }
 
@@ -112,40 +105,40 @@ static inline void edgeq_depthwise_any(const struct edgeq_depthwise_conv_2d_3x3 
     }
 }
 
-/* An output row, four channels at a time; the last four may overlap those before. */
+/* An output row, four channels at a time; the last four may overlap those before. `any`: with
+ * any shift and width. */
 static inline void edgeq_depthwise_row(const struct edgeq_depthwise_conv_2d_3x3 *op,
-                                       struct edgeq_depthwise_rows rows,
-                                       const struct edgeq_depthwise_channel *channels,
+                                       const struct edgeq_depthwise_rows *rows,
+                                       const struct edgeq_depthwise_channel *channels, bool any,
                                        uint32_t *block, int8_t *out) {
-    const int32_t width = op->output.width, stride = op->window.stride_w;
-    const uint32_t *const end =
-        block + EDGEQ_DEPTHWISE_BLOCK * (((width - 1) * stride + 4) / 2);
-    struct edgeq_depthwise_run run = {
-        .nbytes = 4 * EDGEQ_DEPTHWISE_BLOCK * (stride == 1 ? width / 2 + 1 : width + 1),
-        .step = op->output.channels,
-        .is_odd = width & 1,
-        .count = 4,
-    };
-    for (int32_t left = op->output.channels; left > 0; left -= run.count) {
-        const int32_t first = left < 4 ? 4 - left : 0;
-        for (int32_t i = 0; i < 3; ++i) {
-            rows.at[i] -= rows.step[i] != 0 ? first : 0;
-        }
-        edgeq_depthwise_layout(&rows, op, block, end);
-        run.count = 4 - first;
-        if (op->shift != EDGEQ_DEPTHWISE_SHIFT) {
-            edgeq_depthwise_any(op, channels - first, first, block, out - first);
+    const int32_t count = op->output.channels, width = op->output.width;
+    const int32_t stride = op->window.stride_w;
+    struct edgeq_depthwise_run run = edgeq_depthwise_run_of(stride, width, count);
+    for (int32_t c = 0; c < count; c += 4) {
+        const int32_t first = c + 4 > count ? c + 4 - count : 0;
+        edgeq_depthwise_layout(rows, op, c - first, block);
+        run.channels = (4 - first) * (int32_t)sizeof *channels;
+        if (any) {
+            edgeq_depthwise_any(op, channels + c - first, first, block, out + c - first);
         } else if (stride == 1) {
-            edgeq_depthwise_run_1(block + 3 * first, channels, out, &run);
+            edgeq_depthwise_run_1(block + 3 * first, channels + c, out + c, &run);
         } else {
-            edgeq_depthwise_run_2(block + 3 * first, channels, out, &run);
+            edgeq_depthwise_run_2(block + 3 * first, channels + c, out + c, &run);
         }
-        for (int32_t i = 0; i < 3; ++i) {
-            rows.at[i] += rows.step[i] != 0 ? 4 : 0;
-        }
-        channels += run.count;
-        out += run.count;
     }
+}
+
+/* The layers of a model share these, and only those that one uses are linked. */
+static __attribute__((noinline, unused)) void edgeq_depthwise_row_any(
+    const struct edgeq_depthwise_conv_2d_3x3 *op, const struct edgeq_depthwise_rows *rows,
+    const struct edgeq_depthwise_channel *channels, uint32_t *block, int8_t *out) {
+    edgeq_depthwise_row(op, rows, channels, true, block, out);
+}
+
+static __attribute__((noinline, unused)) void edgeq_depthwise_row_fixed(
+    const struct edgeq_depthwise_conv_2d_3x3 *op, const struct edgeq_depthwise_rows *rows,
+    const struct edgeq_depthwise_channel *channels, uint32_t *block, int8_t *out) {
+    edgeq_depthwise_row(op, rows, channels, false, block, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); block is scratch of 12 words for each two columns. */
@@ -155,6 +148,10 @@ static inline void edgeq_depthwise_conv_2d_3x3(const struct edgeq_depthwise_conv
                                                uint32_t *block, int8_t *out) {
     const int32_t pixel_nbytes = op->input.channels;
     const int32_t row_nbytes = op->input.width * pixel_nbytes;
+    const int32_t columns = (op->output.width - 1) * op->window.stride_w + 3;
+    for (int32_t i = 0; i < EDGEQ_DEPTHWISE_BLOCK * ((columns + 1) / 2); ++i) {
+        block[i] = edgeq_sxtb16(op->zero_points);
+    }
     int32_t top = -op->window.pad_top;
     for (int32_t out_y = 0; out_y < op->output.height; ++out_y) {
         struct edgeq_depthwise_rows rows;
@@ -163,8 +160,13 @@ static inline void edgeq_depthwise_conv_2d_3x3(const struct edgeq_depthwise_conv
             const bool is_inside = in_y >= 0 && in_y < op->input.height;
             rows.at[i] = is_inside ? x + in_y * row_nbytes : (const int8_t *)&op->zero_points;
             rows.step[i] = is_inside ? pixel_nbytes : 0;
+            rows.mask[i] = is_inside ? -1 : 0;
         }
-        edgeq_depthwise_row(op, rows, channels, block, out);
+        if (op->shift == EDGEQ_DEPTHWISE_SHIFT && op->output.width > 1) {
+            edgeq_depthwise_row_fixed(op, &rows, channels, block, out);
+        } else {
+            edgeq_depthwise_row_any(op, &rows, channels, block, out);
+        }
         out += op->output.width * op->output.channels;
         top += op->window.stride_h;
     }

@@ -14,8 +14,8 @@ struct edgeq_dequantize {
     int32_t count;
 };
 
-static inline void edgeq_dequantize(const struct edgeq_dequantize *op,
-                                    const uint8_t *x, edgeq_float_word *out) {
+static inline void edgeq_dequantize(const struct edgeq_dequantize *op, const uint8_t *x,
+                                    edgeq_float_word *out) {
     for (int32_t i = 0; i < op->count; ++i) {
         out[i] = op->table[x[i]];
     }

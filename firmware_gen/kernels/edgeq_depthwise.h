@@ -100,13 +100,28 @@ static inline void edgeq_depthwise_row_2(const uint32_t *block,
     }
 }
 
-/* What edgeq_depthwise_run_1 and _2 need beside pointers. */
+/* What edgeq_depthwise_run_1 and _2 need beside pointers; all but the flag in bytes. */
 struct edgeq_depthwise_run {
-    int32_t nbytes; /* of the blocks in which outputs begin and end, two by two or one by one */
-    int32_t step;   /* bytes from output pixel to output pixel */
-    int32_t is_odd; /* whether one output is left then */
-    int32_t count;  /* channels */
+    int32_t nbytes;   /* of the blocks that are read in the loop */
+    int32_t step;     /* from output pixel to output pixel */
+    int32_t is_odd;   /* whether run_1 has one output more than its loop of two */
+    int32_t back;     /* from the end of the blocks to the next channel's first word */
+    int32_t span;     /* from the next channel's output to the end of the loop's */
+    int32_t channels; /* of their descriptions */
 };
+
+static inline struct edgeq_depthwise_run edgeq_depthwise_run_of(int32_t stride, int32_t width,
+                                                                int32_t step) {
+    const int32_t blocks = stride == 1 ? width / 2 + 1 : width + 1;
+    const int32_t nbytes = 4 * EDGEQ_DEPTHWISE_BLOCK * blocks;
+    return (struct edgeq_depthwise_run){
+        .nbytes = nbytes,
+        .step = step,
+        .is_odd = width & 1,
+        .back = nbytes - 12,
+        .span = (stride == 1 ? width & ~1 : width) * step - 1,
+    };
+}
 
 #ifdef EDGEQ_HAS_DSP
 
@@ -114,17 +129,21 @@ struct edgeq_depthwise_run {
 
 /* r4-r8: the filter as in struct edgeq_depthwise_channel; r9, r10: multiplier, addend; r0:
  * block; r1: out; r2, r3: two accumulators; r11, r12, lr: left, right, below. The stack from
- * sp: bias, end of the blocks, step, is_odd; block, out, channel, count; the saved registers.
- * In assembly because these are all the registers there are, and compilers spill five. */
+ * sp: bias, end of the blocks, step, is_odd, back, span, channel, end of the channels; the
+ * saved registers. In assembly because these are all the registers there are, and compilers
+ * spill five. */
+/* clang-format off */
 #define EDGEQ_DEPTHWISE_ENTER                                                                  \
+    ".syntax unified\n"                                                                        \
     "push {r4-r11, lr}\n"                                                                      \
     "sub sp, sp, #32\n"                                                                        \
-    "ldm r3, {r4-r7}\n"                                                                        \
+    "ldm r3, {r4-r9}\n"                                                                        \
     "add r4, r4, r0\n"                                                                         \
-    "strd r5, r6, [sp, #8]\n"                                                                  \
-    "strd r0, r2, [sp, #16]\n"                                                                 \
+    "add r9, r9, r1\n"                                                                         \
     "str r4, [sp, #4]\n"                                                                       \
-    "str r7, [sp, #28]\n"                                                                      \
+    "strd r5, r6, [sp, #8]\n"                                                                  \
+    "strd r7, r8, [sp, #16]\n"                                                                 \
+    "str r9, [sp, #28]\n"                                                                      \
     "0:\n"                                                                                     \
     "ldm r1!, {r4-r10, r12}\n"                                                                 \
     "str r1, [sp, #24]\n"                                                                      \
@@ -135,90 +154,87 @@ struct edgeq_depthwise_run {
     "ldr r12, [r0, #4]\n"                                                                      \
     "ldr lr, [r0, #8]\n"                                                                       \
     "ldr r11, [r0], #48\n"
-#define EDGEQ_DEPTHWISE_OUT(acc, at)                                                           \
-    "smmla " acc ", " acc ", r9, r10\n"                                                        \
-    "ssat " acc ", #8, " acc ", asr #10\n"                                                     \
-    "strb " acc ", " at "\n"
-#define EDGEQ_DEPTHWISE_LEAVE                                                                  \
-    "ldr r3, [sp, #28]\n"                                                                      \
-    "ldrd r0, r2, [sp, #16]\n"                                                                 \
-    "ldr r4, [sp, #4]\n"                                                                       \
-    "ldr r1, [sp, #24]\n"                                                                      \
-    "add r0, r0, #12\n"                                                                        \
-    "add r2, r2, #1\n"                                                                         \
-    "add r4, r4, #12\n"                                                                        \
-    "strd r0, r2, [sp, #16]\n"                                                                 \
-    "str r4, [sp, #4]\n"                                                                       \
-    "subs r3, r3, #1\n"                                                                        \
-    "str r3, [sp, #28]\n"                                                                      \
-    "bne 0b\n"                                                                                 \
-    "add sp, sp, #32\n"                                                                        \
-    "pop {r4-r11, pc}\n"
-
-/* What edgeq_depthwise_row_1 does, for each of `count` channels, the shift 10. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_depthwise_run_1(const uint32_t *block EDGEQ_UNUSED,
-                      const struct edgeq_depthwise_channel *channel EDGEQ_UNUSED,
-                      int8_t *out EDGEQ_UNUSED,
-                      const struct edgeq_depthwise_run *run EDGEQ_UNUSED) {
-#define EDGEQ_DEPTHWISE_BEGIN                                                                  \
+#define EDGEQ_DEPTHWISE_BEGIN_TWO                                                              \
     "smlad r3, r12, r4, r2\n"                                                                  \
     "smlad r2, r11, r4, r2\n"                                                                  \
     "smlad r2, r12, r5, r2\n"                                                                  \
     "smlatb r3, lr, r7, r3\n"                                                                  \
     "smlad r2, lr, r7, r2\n"
+#define EDGEQ_DEPTHWISE_END                                                                    \
+    "smlad r2, r11, r6, r2\n"                                                                  \
+    "smlabt r2, lr, r8, r2\n"
+#define EDGEQ_DEPTHWISE_OUT(acc, at)                                                           \
+    "smmla " acc ", " acc ", r9, r10\n"                                                        \
+    "ssat " acc ", #8, " acc ", asr #10\n"                                                     \
+    "strb " acc ", " at "\n"
+#define EDGEQ_DEPTHWISE_LEAVE                                                                  \
+    "add r3, r0, #12\n"                                                                        \
+    "ldrd r4, r5, [sp, #16]\n"                                                                 \
+    "str r3, [sp, #4]\n"                                                                       \
+    "sub r0, r0, r4\n"                                                                         \
+    "sub r2, r1, r5\n"                                                                         \
+    "ldrd r1, r3, [sp, #24]\n"                                                                 \
+    "cmp r1, r3\n"                                                                             \
+    "bne 0b\n"                                                                                 \
+    "add sp, sp, #32\n"                                                                        \
+    "pop {r4-r11, pc}\n"
+
+/* What edgeq_depthwise_row_1 does, for each channel, two outputs at least, the shift 10. */
+static __attribute__((naked, noinline, unused)) void edgeq_depthwise_run_1(
+    const uint32_t *block EDGEQ_UNUSED,
+    const struct edgeq_depthwise_channel *channel EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
+    const struct edgeq_depthwise_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
-        ".syntax unified\n" EDGEQ_DEPTHWISE_ENTER EDGEQ_DEPTHWISE_LOAD EDGEQ_DEPTHWISE_BEGIN
-        "ldr r11, [sp, #4]\n"
-        "cmp r0, r11\n"
-        "beq 2f\n"
-        "1:\n" EDGEQ_DEPTHWISE_LOAD "smlad r3, r12, r6, r3\n"
-        "smlabt r2, lr, r8, r2\n"
-        "smlad r2, r11, r6, r2\n"
+        EDGEQ_DEPTHWISE_ENTER
+        EDGEQ_DEPTHWISE_LOAD
+        EDGEQ_DEPTHWISE_BEGIN_TWO
+        "1:\n"
+        EDGEQ_DEPTHWISE_LOAD
+        EDGEQ_DEPTHWISE_END
         "smlad r3, r11, r5, r3\n"
-        "smlad r3, lr, r8, r3\n" EDGEQ_DEPTHWISE_OUT(
-            "r2",
-            "[r1]") "ldr r2, [sp, #8]\n" EDGEQ_DEPTHWISE_OUT("r3",
-                                                             "[r1, r2]") "add r1, r1, r2, lsl "
-                                                                         "#1\n"
-                                                                         "ldrd r2, r3, [sp]\n"
-                                                                         "cmp r0, "
-                                                                         "r3"
-                                                                         "\n" EDGEQ_DEPTHWISE_BEGIN
-                                                                         "bne 1b\n"
-                                                                         "2:\n"
-                                                                         "ldr r3, [sp, #12]\n"
-                                                                         "cbz r3, "
-                                                                         "3f"
-                                                                         "\n" EDGEQ_DEPTHWISE_LOAD
-                                                                         "smlad r2, r11, r6, "
-                                                                         "r2\n"
-                                                                         "smlabt r2, lr, r8, "
-                                                                         "r2"
-                                                                         "\n" EDGEQ_DEPTHWISE_OUT(
-                                                                             "r2",
-                                                                             "[r1]") "3:"
-                                                                                     "\n" EDGEQ_DEPTHWISE_LEAVE);
-#undef EDGEQ_DEPTHWISE_BEGIN
+        "smlad r3, r12, r6, r3\n"
+        "smlad r3, lr, r8, r3\n"
+        EDGEQ_DEPTHWISE_OUT("r2", "[r1]")
+        "ldr r2, [sp, #8]\n"
+        EDGEQ_DEPTHWISE_OUT("r3", "[r1, r2]")
+        "add r1, r1, r2, lsl #1\n"
+        "ldrd r2, r3, [sp]\n"
+        "cmp r0, r3\n"
+        EDGEQ_DEPTHWISE_BEGIN_TWO
+        "bne 1b\n"
+        "ldr r3, [sp, #12]\n"
+        "cbz r3, 2f\n"
+        "ldr r11, [r0]\n"
+        "ldr lr, [r0, #8]\n"
+        EDGEQ_DEPTHWISE_END
+        EDGEQ_DEPTHWISE_OUT("r2", "[r1]")
+        "2:\n"
+        EDGEQ_DEPTHWISE_LEAVE);
 }
 
-/* What edgeq_depthwise_row_2 does, for each of `count` channels, the shift 10. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_depthwise_run_2(const uint32_t *block EDGEQ_UNUSED,
-                      const struct edgeq_depthwise_channel *channel EDGEQ_UNUSED,
-                      int8_t *out EDGEQ_UNUSED,
-                      const struct edgeq_depthwise_run *run EDGEQ_UNUSED) {
-    __asm__ volatile(".syntax unified\n" EDGEQ_DEPTHWISE_ENTER EDGEQ_DEPTHWISE_LOAD "1:\n"
-                     "smlad r2, r11, r4, r2\n"
-                     "smlad r2, r12, r5, r2\n"
-                     "smlad r2, lr, r7, r2\n" EDGEQ_DEPTHWISE_LOAD "smlad r2, r11, r6, r2\n"
-                     "smlabt r2, lr, r8, r2\n" EDGEQ_DEPTHWISE_OUT(
-                         "r2", "[r1]") "ldr r2, [sp, #8]\n"
-                                       "add r1, r1, r2\n"
-                                       "ldrd r2, r3, [sp]\n"
-                                       "cmp r0, r3\n"
-                                       "bne 1b\n" EDGEQ_DEPTHWISE_LEAVE);
+/* What edgeq_depthwise_row_2 does, for each channel, the shift 10. */
+static __attribute__((naked, noinline, unused)) void edgeq_depthwise_run_2(
+    const uint32_t *block EDGEQ_UNUSED,
+    const struct edgeq_depthwise_channel *channel EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
+    const struct edgeq_depthwise_run *run EDGEQ_UNUSED) {
+    __asm__ volatile(
+        EDGEQ_DEPTHWISE_ENTER
+        EDGEQ_DEPTHWISE_LOAD
+        "1:\n"
+        "smlad r2, r11, r4, r2\n"
+        "smlad r2, r12, r5, r2\n"
+        "smlad r2, lr, r7, r2\n"
+        EDGEQ_DEPTHWISE_LOAD
+        EDGEQ_DEPTHWISE_END
+        EDGEQ_DEPTHWISE_OUT("r2", "[r1]")
+        "ldr r2, [sp, #8]\n"
+        "add r1, r1, r2\n"
+        "ldrd r2, r3, [sp]\n"
+        "cmp r0, r3\n"
+        "bne 1b\n"
+        EDGEQ_DEPTHWISE_LEAVE);
 }
+/* clang-format on */
 
 #else
 
@@ -226,7 +242,8 @@ static inline void edgeq_depthwise_run_1(const uint32_t *block,
                                          const struct edgeq_depthwise_channel *channel,
                                          int8_t *out, const struct edgeq_depthwise_run *run) {
     const int32_t pairs = run->nbytes / (int32_t)(4 * EDGEQ_DEPTHWISE_BLOCK) - 1;
-    for (int32_t i = 0; i < run->count; ++i) {
+    const int32_t count = run->channels / (int32_t)sizeof *channel;
+    for (int32_t i = 0; i < count; ++i) {
         edgeq_depthwise_row_1(block + 3 * i, channel + i, EDGEQ_DEPTHWISE_SHIFT,
                               2 * pairs + run->is_odd, run->step, out + i);
     }
@@ -236,7 +253,8 @@ static inline void edgeq_depthwise_run_2(const uint32_t *block,
                                          const struct edgeq_depthwise_channel *channel,
                                          int8_t *out, const struct edgeq_depthwise_run *run) {
     const int32_t width = run->nbytes / (int32_t)(4 * EDGEQ_DEPTHWISE_BLOCK) - 1;
-    for (int32_t i = 0; i < run->count; ++i) {
+    const int32_t count = run->channels / (int32_t)sizeof *channel;
+    for (int32_t i = 0; i < count; ++i) {
         edgeq_depthwise_row_2(block + 3 * i, channel + i, EDGEQ_DEPTHWISE_SHIFT, width,
                               run->step, out + i);
     }

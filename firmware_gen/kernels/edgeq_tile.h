@@ -84,7 +84,7 @@ _Static_assert(offsetof(struct edgeq_tile, has_signs) == 12, "edgeq_tile");
 /* x: two pixels, word by word in turns; out0, out1: 4 * groups bytes each.
  *
  * The stack from sp: groups left, two_zero_plus, the pixels' end, has_signs; x, weights, out0,
- * out1; the saved registers; the fifth argument. The loop takes 16 taps; it is entered further
+ * out1; the saved registers; the fifth argument. The loop takes 32 taps; it is entered further
  * down if the taps are not a multiple of that. */
 static __attribute__((naked, noinline, unused)) void
 edgeq_tile(const uint32_t *x __attribute__((unused)),
@@ -122,31 +122,50 @@ edgeq_tile(const uint32_t *x __attribute__((unused)),
         "mov r8, r7\n"
         "mov r10, r9\n"
         "rsb r11, r11, #0\n"
-        "ands r11, r11, #48\n"
-        "beq 2f\n"
+        "ands r11, r11, #112\n"
+        "beq 20f\n"
         "sub r0, r0, r11\n"
         "sub r1, r1, r11\n"
-        "cmp r11, #32\n"
-        "blt 3f\n"
-        "beq 4f\n"
-        "b 5f\n"
-        "2:\n"
+        "lsr r11, r11, #4\n"
+        "tbh [pc, r11, lsl #1]\n"
+        "8:\n"
+        ".hword (20f - 8b) / 2\n"
+        ".hword (21f - 8b) / 2\n"
+        ".hword (22f - 8b) / 2\n"
+        ".hword (23f - 8b) / 2\n"
+        ".hword (24f - 8b) / 2\n"
+        ".hword (25f - 8b) / 2\n"
+        ".hword (26f - 8b) / 2\n"
+        ".hword (27f - 8b) / 2\n"
+        "20:\n"
         EDGEQ_TILE_STEP("0", "4")
         EDGEQ_TILE_STEP("8", "12")
-        "3:\n"
-        EDGEQ_TILE_STEP( "16", "20")
+        "21:\n"
+        EDGEQ_TILE_STEP("16", "20")
         EDGEQ_TILE_STEP("24", "28")
-        "4:\n"
+        "22:\n"
         EDGEQ_TILE_STEP("32", "36")
         EDGEQ_TILE_STEP("40", "44")
-        "5:\n"
+        "23:\n"
         EDGEQ_TILE_STEP("48", "52")
-        EDGEQ_TILE_STEP( "56", "60")
-        "add r0, r0, #64\n"
-        "add r1, r1, #64\n"
+        EDGEQ_TILE_STEP("56", "60")
+        "24:\n"
+        EDGEQ_TILE_STEP("64", "68")
+        EDGEQ_TILE_STEP("72", "76")
+        "25:\n"
+        EDGEQ_TILE_STEP("80", "84")
+        EDGEQ_TILE_STEP("88", "92")
+        "26:\n"
+        EDGEQ_TILE_STEP("96", "100")
+        EDGEQ_TILE_STEP("104", "108")
+        "27:\n"
+        EDGEQ_TILE_STEP("112", "116")
+        EDGEQ_TILE_STEP("120", "124")
+        "add r0, r0, #128\n"
+        "add r1, r1, #128\n"
         "ldr r2, [sp, #8]\n"
         "cmp r0, r2\n"
-        "bne 2b\n"
+        "bne 20b\n"
         "ldr r11, [sp, #12]\n"
         "ldr r0, [sp, #24]\n"
         "ldr r2, [sp, #28]\n"

@@ -22,8 +22,7 @@ struct edgeq_fully_connected {
 
 /* (R, I) -> (R, O). */
 static inline void edgeq_fully_connected(const struct edgeq_fully_connected *op,
-                                         const int8_t *x,
-                                         const int8_t *restrict filter,
+                                         const int8_t *x, const int8_t *restrict filter,
                                          const int32_t *restrict bias, int8_t *out) {
     for (int32_t r = 0; r < op->rows; ++r) {
         const int8_t *taps = filter;

@@ -72,7 +72,8 @@ def why_not_row(op: QuantizedFullyConnected, layer: Layer, target: Target) -> st
         return "each channel has its multiplier, the kernel wants one for all"
     if not -MAX_RIGHT <= op.shift[0] < 0:
         return f"shift is {op.shift[0]}, must be within -{MAX_RIGHT} .. -1"
-    return why_not_pairs(op, weights, bias, ROW_GROUP)
+    folded = folded_bias(op, bias, weights).astype(np.int64)
+    return why_not_pairs(weights, folded, ROW_GROUP)
 
 
 def emit_row(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:

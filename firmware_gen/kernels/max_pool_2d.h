@@ -17,8 +17,8 @@ struct edgeq_max_pool_2d {
 
 /* (H, W, C) -> (out_h, out_w, C); the maximum grows in the output itself, from the least value
  * that may come out. */
-static inline void edgeq_max_pool_2d(const struct edgeq_max_pool_2d *op,
-                                     const int8_t *x, int8_t *out) {
+static inline void edgeq_max_pool_2d(const struct edgeq_max_pool_2d *op, const int8_t *x,
+                                     int8_t *out) {
     const struct edgeq_window *const window = &op->window;
     const int32_t channels = op->input.channels;
     for (int32_t out_y = 0; out_y < op->output.height; ++out_y) {

@@ -19,8 +19,7 @@ static inline int8_t *edgeq_pad_fill(int8_t *out, int32_t count, int32_t fill) {
 }
 
 /* An image between its borders of the last two axes, and the borders before and after it. */
-static inline void edgeq_pad(const struct edgeq_pad *op, const int8_t *x,
-                             int8_t *out) {
+static inline void edgeq_pad(const struct edgeq_pad *op, const int8_t *x, int8_t *out) {
     const int32_t *const shape = op->input_shape;
     const int32_t (*const pads)[2] = op->pads;
     const int32_t pixel_nbytes = pads[3][0] + shape[3] + pads[3][1];

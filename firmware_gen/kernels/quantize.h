@@ -36,8 +36,7 @@ static inline int32_t edgeq_float_key(int32_t bits) {
 }
 
 static inline void edgeq_quantize_float(const struct edgeq_quantize_float *op,
-                                        const edgeq_float_bits *x,
-                                        int8_t *out) {
+                                        const edgeq_float_bits *x, int8_t *out) {
     for (int32_t i = 0; i < op->count; ++i) {
         const int32_t key = edgeq_float_key(x[i]);
         int32_t reached = 0; /* thresholds at or below the key */

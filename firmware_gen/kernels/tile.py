@@ -28,17 +28,17 @@ def why_no_tile(op: Any, rows: Array, bias: Array, target: Target) -> str | None
     """Why the channels cannot be packed in groups of four; rows: (O, taps)."""
     if not target.has_dsp:
         return "the core has no DSP extension"
-    rows, _, multiplier, shift = channels_of(op, rows, bias)
-    reason = why_not_pairs(op, rows, bias, GROUP)
+    rows, folded, multiplier, shift = channels_of(op, rows, bias)
+    reason = why_not_pairs(rows, folded, GROUP)
     if reason is None and ((multiplier != 0) & (shift >= 0)).any():
         reason = "a multiplier is 0.5 or more, the kernel wants a shift to the right"
     return reason
 
 
-def why_not_pairs(op: Any, rows: Array, bias: Array, group: int) -> str | None:
+def why_not_pairs(rows: Array, folded: Array, group: int) -> str | None:
     """Why two channels cannot share a word."""
-    low, high = acc_bounds(op, rows, bias)
-    peak = np.where(rows.any(1), np.maximum(high, -low), 0)
+    low, high = acc_bounds(rows, folded)
+    peak = np.maximum(high, -low)
     if peak.max() >= ACC_LIMIT:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, two in a word want below 2**23"
@@ -47,10 +47,9 @@ def why_not_pairs(op: Any, rows: Array, bias: Array, group: int) -> str | None:
     return None
 
 
-def acc_bounds(op: Any, rows: Array, bias: Array) -> tuple[Array, Array]:
+def acc_bounds(rows: Array, folded: Array) -> tuple[Array, Array]:
     """The least and the largest that each partial sum with the folded bias can be."""
     wide = rows.astype(np.int64)
-    folded = folded_bias(op, bias, rows).astype(np.int64)
     low = folded + np.where(wide > 0, wide * -128, wide * 127).sum(1)
     high = folded + np.where(wide > 0, wide * 127, wide * -128).sum(1)
     return low, high
@@ -68,7 +67,7 @@ def channels_of(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array,
         for values in (op.multiplier, op.shift)
     )
     rows, folded = rows.copy(), folded_bias(op, bias, rows).astype(np.int64)
-    low, high = acc_bounds(op, rows, bias)
+    low, high = acc_bounds(rows, folded)
     for channel in range(count):
         at_low, at_high = (
             clamp(
