@@ -381,10 +381,7 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
 
 
 def make_problems(name: str, count: int) -> list[Problem]:
-    """Problems of one operator: `count`, or somewhat fewer if that many do not exist.
-
-    Collected first, as C is compiled for many at a time; nothing is shrunk.
-    """
+    """`count` problems of one operator, or fewer; collected first: C is compiled for many."""
     made: list[Problem] = []
 
     @settings(
