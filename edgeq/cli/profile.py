@@ -19,6 +19,7 @@ from edgeq.cli.output import (
     CompilerOption,
     InputScaleOption,
     JsonOption,
+    console,
     progress_bar,
     say,
     show,
@@ -72,7 +73,7 @@ def profile_command(
     show(
         json,
         record,
-        picture.profile_table(found.profile),
+        picture.profile_table(found.profile, console.width),
         picture.profile_bars(found.profile),
         picture.profile_notes(found.profile),
     )

@@ -25,6 +25,13 @@ def new_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
+def keep_numbers(table: Table) -> None:
+    """On a narrow terminal only the first column is cut, never a number."""
+    for column in table.columns[1:]:
+        texts = [str(column.header), *(str(cell) for cell in column.cells)]
+        column.min_width = max(len(text) for text in texts)
+
+
 def titled(title: str, table: Table) -> Group:
     """A table under a line that says what it shows."""
     return Group(Text(title, style="bold"), table)

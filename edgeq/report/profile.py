@@ -18,9 +18,9 @@ from edgeq.emulator.profile import Part, Profile
 from edgeq.emulator.stack import StackBound
 from edgeq.graph import Graph
 from edgeq.memory import MemoryPlan
-from edgeq.report.model import layer_rows, new_table, titled
+from edgeq.report.model import keep_numbers, layer_rows, new_table, short_names, titled
 
-_BAR = 20  # characters
+_BAR = 14  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,27 +155,28 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def profile_table(profile: ModelProfile) -> Group:
+def profile_table(profile: ModelProfile, width: int) -> Group:
     """One line a layer, and the sum."""
     table = new_table()
-    names = ("layer", "instr.", "cycles", "/MAC", "ms", "code", "weights", "arena", "stack")
+    names = ("layer", "k instr.", "k cycles", "/MAC", "ms", "code", "weights", "arena", "stack")
     _columns(table, names)
-    for row in profile.layers:
+    short = short_names([row.name for row in profile.layers], max(10, width - 65))
+    for row, name in zip(profile.layers, short, strict=True):
         table.add_row(
-            row.name,
-            f"{row.instructions:,.0f}",
-            f"{row.cycles:,.0f}",
+            name,
+            f"{row.instructions / 1e3:,.1f}",
+            f"{row.cycles / 1e3:,.1f}",
             _ratio(row.cycles_per_mac),
-            f"{1e3 * row.time_s:.3f}",
+            f"{1e3 * row.time_s:.2f}",
             f"{row.code_nbytes:,}",
             f"{row.weight_nbytes:,}",
             f"{row.arena_nbytes:,}",
             f"{row.stack_nbytes:,}",
         )
     table.add_row(
-        "calls, shared code",
-        f"{profile.own_instructions:,.0f}",
-        f"{profile.own_cycles:,.0f}",
+        "shared",
+        f"{profile.own_instructions / 1e3:,.1f}",
+        f"{profile.own_cycles / 1e3:,.1f}",
         "",
         "",
         f"{profile.code_nbytes - sum(r.code_nbytes for r in profile.layers):,}",
@@ -184,16 +185,17 @@ def profile_table(profile: ModelProfile) -> Group:
     )
     table.add_row(
         "in all",
-        f"{profile.instructions:,.0f}",
-        f"{profile.cycles:,.0f}",
+        f"{profile.instructions / 1e3:,.1f}",
+        f"{profile.cycles / 1e3:,.1f}",
         _ratio(profile.cycles_per_mac),
-        f"{1e3 * profile.time_s:.3f}",
+        f"{1e3 * profile.time_s:.2f}",
         f"{profile.code_nbytes:,}",
         f"{profile.weight_nbytes:,}",
         f"{profile.arena_nbytes:,}",
         f"{profile.stack_nbytes:,}",
         style="bold",
     )
+    keep_numbers(table)
     return titled(f"{profile.model} on {profile.board}, one inference", table)
 
 
