@@ -33,6 +33,7 @@ class Patience:
         self._first_retry_s = retry_s
         self._longest_retry_s = longest_retry_s
         self._asked = False
+        self._asked_at = time.monotonic()
         self._retry_s = retry_s
         self.asked_again = False  # since the last progress
         self._bytes_before = statistics.bytes_received
@@ -52,6 +53,7 @@ class Patience:
             self._statistics.retries += 1
             self.asked_again = True
         self._asked = True
+        self._asked_at = now
         self._retry_at = now + self._retry_s
         self._hurried_at = float("inf")
         self._retry_s = max(
@@ -86,6 +88,10 @@ class Patience:
     def waited_s(self) -> float:
         """Time since the last progress, or the start."""
         return time.monotonic() - self._started_at
+
+    def since_asked_s(self) -> float:
+        """Time since the request went out last."""
+        return time.monotonic() - self._asked_at
 
     def _complaint(self) -> str:
         complaint = f"{self._port}: {self._what} within {self._timeout_s:g} s"

@@ -156,11 +156,12 @@ class Session:
     def learn(self, patience: Patience) -> None:
         """A result has come: how long it took tells when the next is overdue.
 
-        After a retry the time may be that of a loss: it counts for less, and is soon forgotten.
+        After a retry it counts from the last one: the time before may be that of losses, and on
+        a noisy line waiting for losses would make the next wait longer still.
         """
         waited_s = patience.waited_s()
         if patience.asked_again:
-            waited_s = min(waited_s, self.timeout_s / 4.0)
+            waited_s = min(patience.since_asked_s(), self.timeout_s / 4.0)
         self.result_s = max(0.9 * self.result_s, waited_s)
 
     def raise_refusal(self, message: Message, request: Request) -> None:
