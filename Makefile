@@ -48,7 +48,7 @@ bench-firmware: $(VENV)/.test
 
 clean:
 	@echo "make: removing $(VENV), build/, dist/ and caches"
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) build dist edgeq-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than these two files when something must be installed anew.
