@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import pytest
+from toolchains import missing
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
@@ -63,7 +63,7 @@ def host_compiler() -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         import ziglang  # noqa: F401
     except ImportError:
-        pytest.skip("no C compiler for the host: install gcc, or `pip install ziglang`")
+        missing("no C compiler for the host: install gcc, or `pip install ziglang`")
     return (sys.executable, "-m", "ziglang", "cc"), ("-fsanitize=undefined",)
 
 

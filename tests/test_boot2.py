@@ -6,8 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
+import unicorn
 from toolchains import need_compiler
+from unicorn import arm_const as arm
 
 from firmware_gen.runtime.drivers import runtime_folder
 
@@ -41,8 +42,6 @@ def test_the_block_is_what_its_assembly_gives() -> None:
 
 
 def test_the_block_sets_up_plain_reads_and_enters_the_program() -> None:
-    unicorn = pytest.importorskip("unicorn")
-    arm = pytest.importorskip("unicorn.arm_const")
     core = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     writes: list[tuple[int, int]] = []
     core.mem_map(0x20040000, 0x4000)

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import unicorn
 from toolchains import need_compiler
 
 from edgeq.board import Board, load_board
 from firmware_gen.image import load_segments, read_symbols
 from firmware_gen.project import build_project, write_project
-
-unicorn = pytest.importorskip("unicorn")
 
 ECHO = Path(__file__).parent / "echo" / "main.c"
 PERIPHERALS = ((0x40000000, 0x20000000), (0xE0000000, 0x100000))

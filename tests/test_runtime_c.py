@@ -1,11 +1,10 @@
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from stream_device import DEVICE, RUNTIME, WARNINGS
+from toolchains import need_compiler
 
 PARTS = ("framing", "serial", "app_serial", "app_flash")
 SOURCES = [*(RUNTIME / f"edgeq_{part}.c" for part in PARTS), RUNTIME / "main.c"]
@@ -19,8 +18,7 @@ ZIG += ["-mcpu=cortex_m0", "-fno-sanitize=all", "-fno-unwind-tables"]
 def test_the_device_side_compiles_for_the_smallest_core(
     tmp_path: Path, compiler: list[str], optimization: str
 ) -> None:
-    if shutil.which(compiler[0]) is None and "CI" not in os.environ:
-        pytest.skip("arm-none-eabi-gcc is not here: apt install gcc-arm-none-eabi")
+    need_compiler("gcc" if compiler is GCC else "zig")
     flags = [optimization, "-ffreestanding", *WARNINGS, f"-I{RUNTIME}", f"-I{DEVICE}", "-c"]
     for source in SOURCES:
         target = tmp_path / f"{source.stem}.o"
