@@ -1,4 +1,4 @@
-"""Write an integer graph as ONNX QDQ: float operators between QuantizeLinear and DequantizeLinear.
+"""Write an integer graph as ONNX QDQ: float operators, QuantizeLinear, DequantizeLinear.
 
 Images are NCHW there, filters OIHW; inputs and outputs are float32. A runtime that computes in
 float gives nearly the same values; read back, the file gives the same integers.
@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeq.errors import ExportFailure, ToolError
 from edgeq.graph import Array, Graph, QuantParams, Shape, Tensor
-from edgeq.ops.op import FLOAT32
+from edgeq.ops.op import FLOAT32, IntegerOp
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +38,7 @@ def onnx_bytes(graph: Graph) -> bytes:
         ) from None
     from edgeq.exporters.onnx_ops import WRITERS
 
-    missing = [n for n in graph.nodes if type(n.op) not in WRITERS]
+    missing = [n for n in graph.nodes if n.op.__class__ not in WRITERS]
     if missing:
         listed = ", ".join(f"{n.op.name} '{n.name}'" for n in missing)
         raise ExportFailure(f"{graph.name}: ONNX has no operator for {listed}")
@@ -46,6 +46,7 @@ def onnx_bytes(graph: Graph) -> bytes:
     for tensor in graph.input_tensors():
         writer.quantize(tensor, tensor.name)
     for node in graph.nodes:
+        assert isinstance(node.op, IntegerOp)
         result = WRITERS[type(node.op)](writer, node, node.op)
         writer.quantize(graph.tensors[node.outputs[0]], result)
     outputs = [writer.output(t) for t in graph.output_tensors()]
@@ -120,9 +121,7 @@ class QdqWriter:
             raise ExportFailure(f"{tensor.name}: has no scale")
         zero_point = np.array(tensor.quant.zero_point, tensor.dtype)
         parameters = self.scales(tensor.name, tensor.quant, zero_point)
-        integers = self.add(
-            "QuantizeLinear", (value, *parameters), f"{tensor.name}/quantized"
-        )
+        integers = self.add("QuantizeLinear", (value, *parameters), f"{tensor.name}/quantized")
         self.read_as[tensor.name] = self.add(
             "DequantizeLinear", (integers, *parameters), f"{tensor.name}/dequantized"
         )
@@ -135,9 +134,7 @@ class QdqWriter:
             self.read_as[name] = self.dequantized(name, data, tensor.quant, 0)
         return self.read_as[name]
 
-    def dequantized(
-        self, name: str, data: Array, quant: QuantParams | None, axis: int
-    ) -> str:
+    def dequantized(self, name: str, data: Array, quant: QuantParams | None, axis: int) -> str:
         """An integer constant as reals, its scales along `axis` if it has several."""
         if quant is None:
             raise ExportFailure(f"{name}: has no scale")

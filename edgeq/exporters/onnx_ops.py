@@ -63,9 +63,7 @@ def _window(window: Window) -> dict[str, Any]:
     }
 
 
-def _constants(
-    writer: QdqWriter, node: Node, weights: Array, axis: int
-) -> tuple[str, str]:
+def _constants(writer: QdqWriter, node: Node, weights: Array, axis: int) -> tuple[str, str]:
     """Filter and bias as reals; the bias in units of s_input * s_filter."""
     source, filter_tensor, bias = writer.graph.tensors_of(node.inputs)
     assert source.quant is not None
@@ -101,9 +99,7 @@ def write_conv_2d(writer: QdqWriter, node: Node, op: QuantizedConv2D) -> str:
     return _clamped(writer, node, value, op.activation_min, op.activation_max)
 
 
-def write_depthwise_conv_2d(
-    writer: QdqWriter, node: Node, op: QuantizedDepthwiseConv2D
-) -> str:
+def write_depthwise_conv_2d(writer: QdqWriter, node: Node, op: QuantizedDepthwiseConv2D) -> str:
     """Conv in groups of one channel; HWC -> C1HW."""
     weights = _filter(writer, node).transpose(2, 0, 1)[:, np.newaxis]
     inputs = (writer.read(node.inputs[0]), *_constants(writer, node, weights, 0))

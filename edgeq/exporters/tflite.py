@@ -16,6 +16,7 @@ from edgeq.exporters.tflite_file import file_bytes
 from edgeq.exporters.tflite_ops import WRITERS, Writer
 from edgeq.graph import Graph
 from edgeq.importers.tflite import read_tflite
+from edgeq.ops.op import IntegerOp
 
 
 def tflite_bytes(graph: Graph) -> bytes:
@@ -30,6 +31,7 @@ def tflite_bytes(graph: Graph) -> bytes:
         listed = ", ".join(f"{n.op.name} '{n.name}'" for n in missing)
         raise ExportFailure(f"{graph.name}: .tflite has no operator for {listed}")
     for node in graph.nodes:
+        assert isinstance(node.op, IntegerOp)
         WRITERS[type(node.op)](writer, node, node.op)
     used = {name for o in writer.operators for name in (*o.inputs, *o.outputs)}
     used |= {*graph.inputs, *graph.outputs}

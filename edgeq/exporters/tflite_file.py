@@ -165,9 +165,7 @@ class _File:
         )
         options = self._options(operator) if operator.table else None
         tflite.OperatorStart(b)
-        tflite.OperatorAddOpcodeIndex(
-            b, self.codes.index((operator.code, operator.version))
-        )
+        tflite.OperatorAddOpcodeIndex(b, self.codes.index((operator.code, operator.version)))
         tflite.OperatorAddInputs(b, inputs)
         tflite.OperatorAddOutputs(b, outputs)
         if options is not None:

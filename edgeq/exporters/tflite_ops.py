@@ -18,6 +18,7 @@ import tflite
 
 from edgeq.errors import ExportFailure, GraphError
 from edgeq.exporters.tflite_file import FileOperator
+from edgeq.exporters.tflite_window import file_padding
 from edgeq.fixed_point import softmax_exp_table
 from edgeq.graph import Node, QuantParams, Tensor
 from edgeq.ops.activation import NO_MAX, NO_MIN, quantized_range
@@ -103,39 +104,6 @@ def _activation(output: Tensor, low: int, high: int) -> int:
     )
 
 
-def _same(window: Window, height: int, width: int) -> Window:
-    """The window with TFLite's SAME padding."""
-    pads = []
-    for extent, stride, reach in (
-        (height, window.stride_h, window.reach_h),
-        (width, window.stride_w, window.reach_w),
-    ):
-        total = max((-(-extent // stride) - 1) * stride + reach - extent, 0)
-        pads += [total // 2, total - total // 2]
-    top, bottom, left, right = pads
-    return replace(window, pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right)
-
-
-def _padding(window: Window, source: Tensor) -> tuple[int, Window] | None:
-    """(Padding, the window that it stands for) with the same results; None: neither fits."""
-    _, height, width, _ = source.shape
-    plain = replace(window, pad_top=0, pad_bottom=0, pad_left=0, pad_right=0)
-    for code, other in (
-        (tflite.Padding.VALID, plain),
-        (tflite.Padding.SAME, _same(window, height, width)),
-    ):
-        starts = (other.pad_top, other.pad_left) == (window.pad_top, window.pad_left)
-        if not starts or (height + other.pad_bottom < other.reach_h - other.pad_top):
-            continue
-        try:
-            extent = other.output_extent(height, width)
-        except GraphError:
-            continue
-        if extent == window.output_extent(height, width):
-            return code, other
-    return None
-
-
 def _padded(writer: Writer, source: Tensor, window: Window, name: str) -> Tensor:
     """`source` with the window's padding as a PAD of its own."""
     assert source.quant is not None
@@ -183,10 +151,10 @@ def _image_product(
 ) -> tuple[IntegerOp, Tensor, dict[str, int]]:
     """What both convolutions share: the operator to come back, its input, its options."""
     source, output = writer.operands(node)[0], writer.output(node)
-    found = _padding(op.window, source)
+    found = file_padding(op.window, source)
     if found is None:
         source = _padded(writer, source, op.window, node.name)
-        found = _padding(
+        found = file_padding(
             replace(op.window, pad_top=0, pad_bottom=0, pad_left=0, pad_right=0), source
         )
     assert found is not None
@@ -264,7 +232,7 @@ def write_add(writer: Writer, node: Node, op: QuantizedAdd) -> None:
 def _write_pool(code: str) -> Callable[[Writer, Node, Any], None]:
     def write(writer: Writer, node: Node, op: Any) -> None:
         (source,) = writer.operands(node)
-        found = _padding(op.window, source)
+        found = file_padding(op.window, source)
         if found is None:
             raise ExportFailure(
                 f"{node.name}: {op.name} pads {op.window}, .tflite pads a pooling only as "
@@ -295,9 +263,7 @@ def write_mean(writer: Writer, node: Node, op: QuantizedMean) -> None:
     axes = np.array([1, 2], np.int32)
     name = writer.put(Tensor(f"{node.name}/axes", axes.shape, axes.dtype, None, axes))
     inputs = (node.inputs[0], name)
-    writer.add(
-        op, "MEAN", 2, inputs, node.outputs, "ReducerOptions", KeepDims=op.keep_dims
-    )
+    writer.add(op, "MEAN", 2, inputs, node.outputs, "ReducerOptions", KeepDims=op.keep_dims)
 
 
 def write_pad(writer: Writer, node: Node, op: QuantizedPad) -> None:

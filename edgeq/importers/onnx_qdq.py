@@ -57,6 +57,11 @@ class Pins:
         pinned = self.activations.get(value.tensor)
         tensor = value.tensor
         if node.op_type == "DequantizeLinear":
+            if pinned is None:
+                raise Refused(
+                    "reads integers that no QuantizeLinear made; export the float model and "
+                    "quantize it here"
+                )
             if pinned != quant:
                 raise Refused(f"reads integers of {pinned}, says {quant}")
         elif pinned is not None and pinned != quant:

@@ -175,8 +175,8 @@ def _bias(pin: FilterPin, real: Tensor | None, unit: Array, channels: int) -> Ar
         given = np.array(pin.bias_scale, np.float64)
         if not np.allclose(given, unit, rtol=1e-5, atol=0):
             raise GraphError(
-                f"{real.name} has scale {given.ravel()[0]:.6g}, must be that of the input times "
-                f"the filter's, {unit.ravel()[0]:.6g}"
+                f"{real.name} has scale {given.ravel()[0]:.6g}, must be the input's times the "
+                f"filter's, {unit.ravel()[0]:.6g}"
             )
         q = pin.bias
     if np.abs(q).max(initial=0) >= 2**31:
