@@ -19,7 +19,7 @@ from edgeq.graph import Graph, Node, Tensor
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
-from firmware_gen import c_text
+from firmware_gen import c_text, profiled
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
@@ -73,12 +73,14 @@ def model_code(
     target: Target = PORTABLE,
     *,
     digest: bytes | None = None,
+    measured: bool = False,
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
     The plan must hold the scratch of these kernels (`layers.scratch_of`).
 
-    `digest` is that of the model as the host has it; None: of this graph.
+    `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
+    counts the cycles of each layer (profiled.py).
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -88,18 +90,24 @@ def model_code(
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
     choices = choose_kernels(graph, target)
-    writer = _Writer(graph, plan, choices)
+    writer = _Writer(graph, plan, choices, measured)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({choice.header for choice in choices if choice.header is not None})
+    called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
     nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
     return ModelCode(
         source=writer.source(code, headers),
-        header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
+        header=model_header(
+            graph,
+            plan,
+            graph_digest(graph) if digest is None else digest,
+            profiled.declarations(called) if measured else "",
+        ),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
-        called=tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls),
+        called=called,
         manifest=_manifest(graph, choices, code),
     )
 
@@ -107,7 +115,10 @@ def model_code(
 class _Writer:
     """Names of everything in one model.c, and its parts."""
 
-    def __init__(self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...]) -> None:
+    def __init__(
+        self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...], measured: bool
+    ) -> None:
+        self.measured = measured
         self.graph = graph
         self.plan = plan
         self.choices = choices
@@ -171,7 +182,9 @@ class _Writer:
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
-                self._rounding() + "".join(c_text.include(name) for name in headers),
+                (profiled.include() if self.measured else "")
+                + self._rounding()
+                + "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),
                 _pointer_macros(layers),
@@ -242,11 +255,10 @@ class _Writer:
         )
 
     def _run(self, code: list[LayerCode]) -> str:
-        calls = "".join(
-            f"    {layer}();\n"
-            for layer, parts in zip(self.names, code, strict=True)
-            if parts.calls
-        )
+        called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]
+        if self.measured:
+            return profiled.run_function(called)
+        calls = "".join(f"    {layer}();\n" for layer in called)
         return f"void edgeq_model_run(void) {{\n{calls}}}\n"
 
     def _access(self, kind: str, constness: str) -> str:

@@ -59,6 +59,10 @@ _PROVENANCE = {
 }
 BaudOption = Annotated[int, typer.Option(help="Baud rate of the serial port.")]
 FolderOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
+MeasuredOption = Annotated[
+    bool,
+    typer.Option("--measured", help="Count the cycles of each layer (`edgeq profile --port`)."),
+]
 SamplesOption = Annotated[
     Path | None,
     typer.Option(
@@ -103,10 +107,11 @@ def generate_command(
     board: BoardOption,
     output: FolderOption,
     samples: SamplesOption = None,
+    measured: MeasuredOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write C firmware for a board: a folder that builds as it is, without edgeq."""
-    firmware = _generated(model, load_board(board), output, samples)
+    firmware = _generated(model, load_board(board), output, samples, measured)
     files = sorted(p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file())
     record = {
         "folder": output,
@@ -133,10 +138,11 @@ def build_command(
     output: FolderOption,
     compiler: CompilerOption = None,
     samples: SamplesOption = None,
+    measured: MeasuredOption = False,
     json: JsonOption = False,
 ) -> None:
     """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
-    firmware = _generated(model, load_board(board), output, samples)
+    firmware = _generated(model, load_board(board), output, samples, measured)
     result = _built(firmware, compiler)
     bound = _stack_bound(result.elf, firmware.board)
     record = {
@@ -184,13 +190,13 @@ def quantized_model(path: Path) -> Graph:
 
 
 def _generated(
-    model: Path, board: Board, folder: Path, samples: Path | None
+    model: Path, board: Board, folder: Path, samples: Path | None, measured: bool = False
 ) -> GeneratedFirmware:
     from firmware_gen import generate
 
     graph = quantized_model(model)
     stored = None if samples is None else read_input(graph, samples)
-    return generate(graph, board, folder, samples=stored)
+    return generate(graph, board, folder, samples=stored, measured=measured)
 
 
 def _built(firmware: GeneratedFirmware, compiler: Compiler | None) -> BuildResult:
