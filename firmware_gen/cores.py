@@ -47,7 +47,7 @@ class Core:
     def has_cycle_counter(self) -> bool:
         """Whether its DWT can have CYCCNT: Armv7-M, and Armv8-M with the main extension.
 
-        They are those with fault status registers; Armv6-M has neither (DDI0419E, C1.8).
+        They are those with fault status registers; the DWT of Armv6-M has no such register.
         """
         return self.has_fault_status
 

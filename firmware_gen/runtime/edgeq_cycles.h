@@ -1,7 +1,7 @@
 /* The core's cycle counter, for firmware that is built to measure its layers. Registers: Arm
  * DDI0403E, ARMv7-M Architecture Reference Manual, sections C1.6.5 (DEMCR) and C1.8 (DWT), the
- * same in ARMv8-M (DDI0553B); the lock of the Cortex-M7: DDI0489F, section 12.3 (DWT_LAR, as in
- * CoreSight, DDI0314H, section 3.2.10). */
+ * same in ARMv8-M (DDI0553B). The lock, which the Cortex-M7 has, and the identification are
+ * those of every CoreSight component: Arm IHI0029, LAR and CIDR0 to CIDR3. */
 #ifndef EDGEQ_CYCLES_H
 #define EDGEQ_CYCLES_H
 
@@ -42,9 +42,8 @@ static inline bool edgeq_cycles_start(void) {
     return false;
 }
 
-/* Whether the unit has the component identification of CoreSight (CIDR0, CIDR2, CIDR3, in
- * DDI0403E, section C1.2.1, for each debug component): real ones have it, the counter of an
- * emulator must not. */
+/* Whether the unit has the preamble of a CoreSight identification (CIDR0, CIDR2, CIDR3), which
+ * real ones have and the counter of an emulator must not have. */
 static inline bool edgeq_cycles_are_real(void) {
     return (EDGEQ_CYCLES_REG(EDGEQ_DWT_CIDR0) & 0xffu) == 0x0du &&
            (EDGEQ_CYCLES_REG(EDGEQ_DWT_CIDR0 + 8u) & 0xffu) == 0x05u &&
