@@ -22,7 +22,11 @@ from firmware_gen.layers import Choice, choose_kernels
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
 ALIGNMENT = 8  # of the address sanitizer's shadow
-TARGETS = {"portable": PORTABLE, "dsp": Target(has_dsp=True)}
+TARGETS = {
+    "portable": PORTABLE,
+    "dsp": Target(has_dsp=True),
+    "mve": Target(has_dsp=True, has_mve=True),
+}
 
 
 def spread_plan(
