@@ -147,7 +147,7 @@ def usual_windows(draw: Draw) -> tuple[Window, int, int]:
 def depthwise_conv_2d(draw: Draw) -> Problem:
     is_usual = draw(st.booleans())
     window, height, width = draw(usual_windows() if is_usual else windows())
-    channels = draw(st.sampled_from((4, 5, 7, 8)) if is_usual else channel_counts)
+    channels = draw(st.sampled_from((4, 5, 8, 16, 19, 33)) if is_usual else channel_counts)
     outputs = channels * (1 if is_usual else draw(st.sampled_from((1, 1, 2, 3))))
     weights, bias = filter_and_bias(draw, (window.filter_h, window.filter_w, outputs), outputs)
     fields = draw(product_fields(weights.reshape(-1, outputs).T, bias))
