@@ -25,38 +25,50 @@ struct edgeq_conv_2d_mve {
     int32_t is_full;     /* as edgeq_mve_tile */
 };
 
-/* The taps of one pixel. */
+/* The taps of one pixel: those in the image, and around them the zero point. */
 static inline __attribute__((always_inline)) void
 edgeq_conv_2d_mve_gather(const struct edgeq_conv_2d_mve *op, const int8_t *x, int32_t out_y,
                          int32_t out_x, int8_t *to) {
     const struct edgeq_window *const window = &op->window;
     const int32_t channels = op->input.channels;
-    const int32_t row_nbytes = op->input.width * channels;
-    const int32_t taps_nbytes = window->filter_w * channels;
-    const int32_t left = out_x * window->stride_w - window->pad_left;
-    int32_t in_y = out_y * window->stride_h - window->pad_top;
-    for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
-        const int8_t *const row = x + in_y * row_nbytes;
-        if (in_y < 0 || in_y >= op->input.height) {
-            edgeq_mve_fill(to, op->input_zero_point, taps_nbytes);
-            to += taps_nbytes;
-        } else if (window->dilation_w == 1 && left >= 0 &&
-                   left + window->filter_w <= op->input.width) {
-            edgeq_mve_copy(to, row + left * channels, taps_nbytes);
-            to += taps_nbytes;
-        } else {
-            int32_t in_x = left;
-            for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
-                if (in_x >= 0 && in_x < op->input.width) {
-                    edgeq_mve_copy(to, row + in_x * channels, channels);
-                } else {
-                    edgeq_mve_fill(to, op->input_zero_point, channels);
-                }
-                to += channels;
-                in_x += window->dilation_w;
-            }
+    const int32_t last_y = (window->filter_h - 1) * window->dilation_h;
+    const int32_t last_x = (window->filter_w - 1) * window->dilation_w;
+    const int32_t step = window->filter_w * channels;
+    const int32_t row_step = window->dilation_h * op->input.width * channels;
+    int32_t top = out_y * window->stride_h - window->pad_top;
+    int32_t left = out_x * window->stride_w - window->pad_left;
+    int32_t rows = window->filter_h;
+    int32_t columns = window->filter_w;
+    if (top < 0 || left < 0 || top + last_y >= op->input.height ||
+        left + last_x >= op->input.width) {
+        edgeq_mve_fill(to, op->input_zero_point, op->depth);
+        for (; top < 0; top += window->dilation_h) {
+            to += step;
+            --rows;
         }
-        in_y += window->dilation_h;
+        for (; left < 0; left += window->dilation_w) {
+            to += channels;
+            --columns;
+        }
+        while (top + (rows - 1) * window->dilation_h >= op->input.height) {
+            --rows;
+        }
+        while (left + (columns - 1) * window->dilation_w >= op->input.width) {
+            --columns;
+        }
+        if (rows <= 0 || columns <= 0) {
+            return;
+        }
+    }
+    x += (top * op->input.width + left) * channels;
+    if (window->dilation_w == 1) {
+        edgeq_mve_copy_rows(to, step, x, row_step, columns * channels, rows);
+    } else {
+        for (int32_t column = 0; column < columns; ++column) {
+            edgeq_mve_copy_rows(to, step, x, row_step, channels, rows);
+            to += channels;
+            x += window->dilation_w * channels;
+        }
     }
 }
 

@@ -267,18 +267,28 @@ static inline __attribute__((always_inline)) void edgeq_mve_tile(struct edgeq_mv
     }
 }
 
-/* Copies n bytes, 0 or more, upward. */
+/* Copies n bytes of each row; n and rows at least 1. */
 static inline __attribute__((always_inline)) void
-edgeq_mve_copy(int8_t *to, const int8_t *from, int32_t n) {
-    __asm__ volatile("wlstp.8 lr, %2, 2f\n"
-                     "1:\n"
-                     "vldrb.u8 q0, [%1], #16\n"
-                     "vstrb.8 q0, [%0], #16\n"
-                     "letp lr, 1b\n"
+edgeq_mve_copy_rows(int8_t *to, int32_t to_step, const int8_t *from, int32_t from_step,
+                    int32_t n, int32_t rows) {
+    int8_t *out;
+    const int8_t *in;
+    __asm__ volatile("1:\n"
+                     "mov %[out], %[to]\n"
+                     "mov %[in], %[from]\n"
+                     "dlstp.8 lr, %[n]\n"
                      "2:\n"
-                     : "+r"(to), "+r"(from)
-                     : "r"(n)
-                     : "lr", "q0", "memory");
+                     "vldrb.u8 q0, [%[in]], #16\n"
+                     "vstrb.8 q0, [%[out]], #16\n"
+                     "letp lr, 2b\n"
+                     "add %[to], %[to], %[to_step]\n"
+                     "add %[from], %[from], %[from_step]\n"
+                     "subs %[rows], %[rows], #1\n"
+                     "bne 1b\n"
+                     : [to] "+r"(to), [from] "+r"(from), [rows] "+r"(rows), [out] "=&r"(out),
+                       [in] "=&r"(in)
+                     : [n] "r"(n), [to_step] "r"(to_step), [from_step] "r"(from_step)
+                     : "lr", "q0", "cc", "memory");
 }
 
 /* n bytes, 0 or more, of one value. */
@@ -317,9 +327,12 @@ static inline void edgeq_mve_tile(struct edgeq_mve_tile *tile, int32_t depth, in
     }
 }
 
-static inline void edgeq_mve_copy(int8_t *to, const int8_t *from, int32_t n) {
-    for (int32_t i = 0; i < n; ++i) {
-        to[i] = from[i];
+static inline void edgeq_mve_copy_rows(int8_t *to, int32_t to_step, const int8_t *from,
+                                       int32_t from_step, int32_t n, int32_t rows) {
+    for (int32_t row = 0; row < rows; ++row) {
+        for (int32_t i = 0; i < n; ++i) {
+            to[row * to_step + i] = from[row * from_step + i];
+        }
     }
 }
 
