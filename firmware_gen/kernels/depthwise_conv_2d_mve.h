@@ -58,14 +58,14 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
 /* clang-format off */
 
 /* The first tap that is added as int16: q2 and q3 are its products. */
-#define EDGEQ_DW_START(x)                                                                      \
+#define EDGEQ_DEPTHWISE_MVE_START(x)                                                           \
     "vldrb.u8 q0, [" x "], #16\n"                                                              \
     "vldrb.u8 q1, [r1], #16\n"                                                                 \
     "vmullb.s8 q2, q0, q1\n"                                                                   \
     "vmullt.s8 q3, q0, q1\n"
 
 /* One more, while q4 and q5 are free. */
-#define EDGEQ_DW_ADD(x)                                                                        \
+#define EDGEQ_DEPTHWISE_MVE_ADD(x)                                                             \
     "vldrb.u8 q0, [" x "], #16\n"                                                              \
     "vldrb.u8 q1, [r1], #16\n"                                                                 \
     "vmullb.s8 q4, q0, q1\n"                                                                   \
@@ -74,7 +74,7 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
     "vadd.i16 q3, q3, q5\n"
 
 /* One more; the pixel is loaded twice, as there is no register left. */
-#define EDGEQ_DW_MORE(x)                                                                       \
+#define EDGEQ_DEPTHWISE_MVE_MORE(x)                                                            \
     "vldrb.u8 q0, [" x "], #16\n"                                                              \
     "vldrb.u8 q1, [r1], #16\n"                                                                 \
     "vmullb.s8 q0, q0, q1\n"                                                                   \
@@ -83,13 +83,13 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
     "vmullt.s8 q0, q0, q1\n"                                                                   \
     "vadd.i16 q3, q3, q0\n"
 
-#define EDGEQ_DW_WIDEN                                                                         \
+#define EDGEQ_DEPTHWISE_MVE_WIDEN                                                              \
     "vmovlb.s16 q4, q2\n"                                                                      \
     "vmovlt.s16 q5, q2\n"                                                                      \
     "vmovlb.s16 q6, q3\n"                                                                      \
     "vmovlt.s16 q7, q3\n"
 
-#define EDGEQ_DW_WIDEN_MORE                                                                    \
+#define EDGEQ_DEPTHWISE_MVE_WIDEN_MORE                                                         \
     "vmovlb.s16 q0, q2\n"                                                                      \
     "vmovlt.s16 q1, q2\n"                                                                      \
     "vadd.i32 q4, q4, q0\n"                                                                    \
@@ -99,51 +99,51 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
     "vadd.i32 q6, q6, q0\n"                                                                    \
     "vadd.i32 q7, q7, q1\n"
 
-#define EDGEQ_DW_FIVE_FOUR                                                                     \
-    EDGEQ_DW_START("r4")                                                                       \
-    EDGEQ_DW_ADD("r5")                                                                         \
-    EDGEQ_DW_ADD("r6")                                                                         \
-    EDGEQ_DW_ADD("r7")                                                                         \
-    EDGEQ_DW_ADD("r8")                                                                         \
-    EDGEQ_DW_WIDEN                                                                             \
-    EDGEQ_DW_START("r9")                                                                       \
-    EDGEQ_DW_MORE("r10")                                                                       \
-    EDGEQ_DW_MORE("r11")                                                                       \
-    EDGEQ_DW_MORE("r12")                                                                       \
-    EDGEQ_DW_WIDEN_MORE
+#define EDGEQ_DEPTHWISE_MVE_FIVE_FOUR                                                          \
+    EDGEQ_DEPTHWISE_MVE_START("r4")                                                            \
+    EDGEQ_DEPTHWISE_MVE_ADD("r5")                                                              \
+    EDGEQ_DEPTHWISE_MVE_ADD("r6")                                                              \
+    EDGEQ_DEPTHWISE_MVE_ADD("r7")                                                              \
+    EDGEQ_DEPTHWISE_MVE_ADD("r8")                                                              \
+    EDGEQ_DEPTHWISE_MVE_WIDEN                                                                  \
+    EDGEQ_DEPTHWISE_MVE_START("r9")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r10")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r11")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r12")                                                            \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE
 
-#define EDGEQ_DW_THREES                                                                        \
-    EDGEQ_DW_START("r4")                                                                       \
-    EDGEQ_DW_ADD("r5")                                                                         \
-    EDGEQ_DW_ADD("r6")                                                                         \
-    EDGEQ_DW_WIDEN                                                                             \
-    EDGEQ_DW_START("r7")                                                                       \
-    EDGEQ_DW_MORE("r8")                                                                        \
-    EDGEQ_DW_MORE("r9")                                                                        \
-    EDGEQ_DW_WIDEN_MORE                                                                        \
-    EDGEQ_DW_START("r10")                                                                      \
-    EDGEQ_DW_MORE("r11")                                                                       \
-    EDGEQ_DW_MORE("r12")                                                                       \
-    EDGEQ_DW_WIDEN_MORE
+#define EDGEQ_DEPTHWISE_MVE_THREES                                                             \
+    EDGEQ_DEPTHWISE_MVE_START("r4")                                                            \
+    EDGEQ_DEPTHWISE_MVE_ADD("r5")                                                              \
+    EDGEQ_DEPTHWISE_MVE_ADD("r6")                                                              \
+    EDGEQ_DEPTHWISE_MVE_WIDEN                                                                  \
+    EDGEQ_DEPTHWISE_MVE_START("r7")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r8")                                                             \
+    EDGEQ_DEPTHWISE_MVE_MORE("r9")                                                             \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE                                                             \
+    EDGEQ_DEPTHWISE_MVE_START("r10")                                                           \
+    EDGEQ_DEPTHWISE_MVE_MORE("r11")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r12")                                                            \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE
 
-#define EDGEQ_DW_TWOS                                                                          \
-    EDGEQ_DW_START("r4")                                                                       \
-    EDGEQ_DW_ADD("r5")                                                                         \
-    EDGEQ_DW_WIDEN                                                                             \
-    EDGEQ_DW_START("r6")                                                                       \
-    EDGEQ_DW_MORE("r7")                                                                        \
-    EDGEQ_DW_WIDEN_MORE                                                                        \
-    EDGEQ_DW_START("r8")                                                                       \
-    EDGEQ_DW_MORE("r9")                                                                        \
-    EDGEQ_DW_WIDEN_MORE                                                                        \
-    EDGEQ_DW_START("r10")                                                                      \
-    EDGEQ_DW_MORE("r11")                                                                       \
-    EDGEQ_DW_WIDEN_MORE                                                                        \
-    EDGEQ_DW_START("r12")                                                                      \
-    EDGEQ_DW_WIDEN_MORE
+#define EDGEQ_DEPTHWISE_MVE_TWOS                                                               \
+    EDGEQ_DEPTHWISE_MVE_START("r4")                                                            \
+    EDGEQ_DEPTHWISE_MVE_ADD("r5")                                                              \
+    EDGEQ_DEPTHWISE_MVE_WIDEN                                                                  \
+    EDGEQ_DEPTHWISE_MVE_START("r6")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r7")                                                             \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE                                                             \
+    EDGEQ_DEPTHWISE_MVE_START("r8")                                                            \
+    EDGEQ_DEPTHWISE_MVE_MORE("r9")                                                             \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE                                                             \
+    EDGEQ_DEPTHWISE_MVE_START("r10")                                                           \
+    EDGEQ_DEPTHWISE_MVE_MORE("r11")                                                            \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE                                                             \
+    EDGEQ_DEPTHWISE_MVE_START("r12")                                                           \
+    EDGEQ_DEPTHWISE_MVE_WIDEN_MORE
 
 /* Bias, multiplier and shift of four channels; q1 and q2 are free. */
-#define EDGEQ_DW_ROUND_PLAIN(q)                                                                \
+#define EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN(q)                                                     \
     "vldrw.u32 q0, [r2], #16\n"                                                                \
     "vadd.i32 " q ", " q ", q0\n"                                                              \
     "vldrw.u32 q0, [r2], #16\n"                                                                \
@@ -151,7 +151,7 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
     "vldrb.s32 q0, [r2], #4\n"                                                                 \
     "vrshl.s32 " q ", " q ", q0\n"
 
-#define EDGEQ_DW_ROUND_FULL(q)                                                                 \
+#define EDGEQ_DEPTHWISE_MVE_ROUND_FULL(q)                                                      \
     "vldrw.u32 q0, [r2], #16\n"                                                                \
     "vadd.i32 " q ", " q ", q0\n"                                                              \
     "vldrw.u32 q1, [r2], #16\n"                                                                \
@@ -166,10 +166,10 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
     "vqadd.s32 " q ", " q ", q1\n"                                                             \
     "vrshl.s32 " q ", " q ", q0\n"
 
-#define EDGEQ_DW_CLAMP_PLAIN                                                                   \
+#define EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN                                                        \
     ""
 
-#define EDGEQ_DW_CLAMP_FULL                                                                    \
+#define EDGEQ_DEPTHWISE_MVE_CLAMP_FULL                                                         \
     "ldr r0, [sp, #64]\n"                                                                      \
     "ldr r0, [r0, #56]\n"                                                                      \
     "vdup.8 q0, r0\n"                                                                          \
@@ -183,7 +183,7 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
 
 /* r1 weights, r2 parameters, r3 the output, r4 to r12 the taps; the stack from sp: d8 to d15,
  * the pixel. */
-#define EDGEQ_DW(name, taps, round, clamp)                                                     \
+#define EDGEQ_DEPTHWISE_MVE(name, taps, round, clamp)                                          \
     static __attribute__((naked, noinline, unused)) void name(                                 \
         const struct edgeq_depthwise_mve_pixel *pixel __attribute__((unused))) {               \
         __asm__ volatile(                                                                      \
@@ -217,23 +217,40 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
             "pop {r0, r4-r12, pc}\n");                                                         \
     }
 
-EDGEQ_DW(edgeq_dw_54, EDGEQ_DW_FIVE_FOUR, EDGEQ_DW_ROUND_PLAIN, EDGEQ_DW_CLAMP_PLAIN)
-EDGEQ_DW(edgeq_dw_54_full, EDGEQ_DW_FIVE_FOUR, EDGEQ_DW_ROUND_FULL, EDGEQ_DW_CLAMP_FULL)
-EDGEQ_DW(edgeq_dw_3, EDGEQ_DW_THREES, EDGEQ_DW_ROUND_PLAIN, EDGEQ_DW_CLAMP_PLAIN)
-EDGEQ_DW(edgeq_dw_3_full, EDGEQ_DW_THREES, EDGEQ_DW_ROUND_FULL, EDGEQ_DW_CLAMP_FULL)
-EDGEQ_DW(edgeq_dw_2, EDGEQ_DW_TWOS, EDGEQ_DW_ROUND_PLAIN, EDGEQ_DW_CLAMP_PLAIN)
-EDGEQ_DW(edgeq_dw_2_full, EDGEQ_DW_TWOS, EDGEQ_DW_ROUND_FULL, EDGEQ_DW_CLAMP_FULL)
 /* clang-format on */
+
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_54, EDGEQ_DEPTHWISE_MVE_FIVE_FOUR,
+                    EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN, EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN)
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_54_full, EDGEQ_DEPTHWISE_MVE_FIVE_FOUR,
+                    EDGEQ_DEPTHWISE_MVE_ROUND_FULL, EDGEQ_DEPTHWISE_MVE_CLAMP_FULL)
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_3, EDGEQ_DEPTHWISE_MVE_THREES,
+                    EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN, EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN)
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_3_full, EDGEQ_DEPTHWISE_MVE_THREES,
+                    EDGEQ_DEPTHWISE_MVE_ROUND_FULL, EDGEQ_DEPTHWISE_MVE_CLAMP_FULL)
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_2, EDGEQ_DEPTHWISE_MVE_TWOS,
+                    EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN, EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN)
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_2_full, EDGEQ_DEPTHWISE_MVE_TWOS,
+                    EDGEQ_DEPTHWISE_MVE_ROUND_FULL, EDGEQ_DEPTHWISE_MVE_CLAMP_FULL)
 
 static inline __attribute__((always_inline)) void
 edgeq_depthwise_mve_pixel(const struct edgeq_depthwise_mve_pixel *pixel, int32_t taps,
                           int32_t is_full) {
     if (taps == 5) {
-        (is_full != 0 ? edgeq_dw_54_full : edgeq_dw_54)(pixel);
+        if (is_full != 0) {
+            edgeq_depthwise_mve_54_full(pixel);
+        } else {
+            edgeq_depthwise_mve_54(pixel);
+        }
     } else if (taps == 3) {
-        (is_full != 0 ? edgeq_dw_3_full : edgeq_dw_3)(pixel);
+        if (is_full != 0) {
+            edgeq_depthwise_mve_3_full(pixel);
+        } else {
+            edgeq_depthwise_mve_3(pixel);
+        }
+    } else if (is_full != 0) {
+        edgeq_depthwise_mve_2_full(pixel);
     } else {
-        (is_full != 0 ? edgeq_dw_2_full : edgeq_dw_2)(pixel);
+        edgeq_depthwise_mve_2(pixel);
     }
 }
 

@@ -26,8 +26,8 @@ ORDER = (0, 2, 1, 3)  # of the four vectors of a block: the first channel of eac
 TAPS = (5, 3, 2)  # that may be added as int16, the most first; two of int8 always may
 NOTE = "of each 16 channels, the last with the last channel: nine taps"
 PARAMS_NOTE = (
-    "of channels 0, 4, 8, 12 of each 16, then from 2, 1, 3: biases less the input's zero point, "
-    "multipliers, shifts as bytes"
+    "of channels 0, 4, 8, 12 of each 16, then from 2, 1, 3: biases less the input's zero "
+    "point, multipliers, shifts as bytes"
 )
 
 
@@ -40,7 +40,7 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
     channels = layer.inputs[0].shape[3]
     if channels < BLOCK or layer.outputs[0].shape[3] != channels:
         return f"not one output channel for each of {BLOCK} or more"
-    return None if _taps(_rows(layer)) else "two products may leave int16"
+    return None if taps_as_int16(_rows(layer)) else "two products may leave int16"
 
 
 def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
@@ -56,7 +56,10 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     count = len(rows)
     firsts = [*range(0, count - BLOCK + 1, BLOCK), *([count - BLOCK] if count % BLOCK else [])]
     columns = np.array(
-        [folded_bias(op, bias, rows), *(np.resize(v, count) for v in (op.multiplier, op.shift))],
+        [
+            folded_bias(op, bias, rows),
+            *(np.resize(v, count) for v in (op.multiplier, op.shift)),
+        ],
         np.int64,
     )
     words = []
@@ -80,7 +83,7 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
             ),
             "input": image_of(layer.inputs[0]),
             "output": image_of(layer.outputs[0]),
-            "taps": _taps(rows),
+            "taps": taps_as_int16(rows),
             "is_full": int(is_full),
         },
         calls=(
@@ -103,8 +106,8 @@ def _rows(layer: Layer) -> Array:
     return rows
 
 
-def _taps(rows: Array) -> int:
-    """How many taps of every channel may be added as int16 before they are widened; 0: not two."""
+def taps_as_int16(rows: Array) -> int:
+    """How many taps of every channel may be added as int16 at a time; 0: not two."""
     magnitude = np.abs(rows.astype(np.int64))
     for taps in TAPS:
         sums = [magnitude[:, at : at + taps].sum(1) for at in range(0, 9, taps)]

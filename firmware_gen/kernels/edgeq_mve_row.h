@@ -188,11 +188,16 @@ _Static_assert(offsetof(struct edgeq_mve_row, depth) == 24, "edgeq_mve_row");
             "pop {r3-r11, pc}\n");                                                             \
     }
 
-EDGEQ_MVE_ROW(edgeq_mve_row_blocks_relu, EDGEQ_MVE_ROW_COUNT_BLOCKS, EDGEQ_MVE_ROW_BLOCKS, EDGEQ_MVE_ROW_RELU)
-EDGEQ_MVE_ROW(edgeq_mve_row_blocks, EDGEQ_MVE_ROW_COUNT_BLOCKS, EDGEQ_MVE_ROW_BLOCKS, EDGEQ_MVE_ROW_CLAMP)
-EDGEQ_MVE_ROW(edgeq_mve_row_any_relu, EDGEQ_MVE_ROW_COUNT_ANY, EDGEQ_MVE_ROW_ANY, EDGEQ_MVE_ROW_RELU)
-EDGEQ_MVE_ROW(edgeq_mve_row_any, EDGEQ_MVE_ROW_COUNT_ANY, EDGEQ_MVE_ROW_ANY, EDGEQ_MVE_ROW_CLAMP)
 /* clang-format on */
+
+EDGEQ_MVE_ROW(edgeq_mve_row_blocks_relu, EDGEQ_MVE_ROW_COUNT_BLOCKS, EDGEQ_MVE_ROW_BLOCKS,
+              EDGEQ_MVE_ROW_RELU)
+EDGEQ_MVE_ROW(edgeq_mve_row_blocks, EDGEQ_MVE_ROW_COUNT_BLOCKS, EDGEQ_MVE_ROW_BLOCKS,
+              EDGEQ_MVE_ROW_CLAMP)
+EDGEQ_MVE_ROW(edgeq_mve_row_any_relu, EDGEQ_MVE_ROW_COUNT_ANY, EDGEQ_MVE_ROW_ANY,
+              EDGEQ_MVE_ROW_RELU)
+EDGEQ_MVE_ROW(edgeq_mve_row_any, EDGEQ_MVE_ROW_COUNT_ANY, EDGEQ_MVE_ROW_ANY,
+              EDGEQ_MVE_ROW_CLAMP)
 
 /* x: depth bytes; out: 8 * groups bytes. */
 static inline __attribute__((always_inline)) void edgeq_mve_row(const struct edgeq_mve_row *row,

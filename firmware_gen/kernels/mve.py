@@ -34,7 +34,9 @@ def why_no_groups(channels: int, target: Target) -> str | None:
     """Why products cannot be taken in groups of four channels."""
     if not target.has_mve:
         return NO_MVE
-    return f"{channels} channels, the kernel wants {GROUP} or more" if channels < GROUP else None
+    return (
+        f"{channels} channels, the kernel wants {GROUP} or more" if channels < GROUP else None
+    )
 
 
 def params_constant(op: Any, rows: Array, bias: Array) -> Constant:
@@ -56,7 +58,7 @@ def params_constant(op: Any, rows: Array, bias: Array) -> Constant:
 
 def is_full(op: Any) -> bool:
     """Whether a shift is positive or something below the zero point is wanted."""
-    return max(op.shift) > 0 or op.activation_min < op.output_zero_point
+    return bool(max(op.shift) > 0 or op.activation_min < op.output_zero_point)
 
 
 def why_not_conv(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None:
@@ -103,9 +105,7 @@ def emit_conv(op: QuantizedConv2D, layer: Layer) -> LayerCode:
 
 def conv_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
     """The gathered taps of three pixels."""
-    return (
-        0 if _is_in_place(op, *shapes) else PIXELS * _taps_nbytes(math.prod(shapes[1][1:]))
-    )
+    return 0 if _is_in_place(op, *shapes) else PIXELS * _taps_nbytes(math.prod(shapes[1][1:]))
 
 
 def _taps_nbytes(taps: int) -> int:
@@ -217,7 +217,5 @@ def emit_rows(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
             "is_in_place": 1,
             "is_full": int(is_full(op)),
         },
-        calls=(
-            (layer.read(0), layer.own("filter"), layer.own("bias"), layer.write(), "0"),
-        ),
+        calls=((layer.read(0), layer.own("filter"), layer.own("bias"), layer.write(), "0"),),
     )
