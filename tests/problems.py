@@ -155,10 +155,10 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
 @st.composite
 def fully_connected(draw: Draw) -> Problem:
     depth = draw(st.sampled_from((1, 5, 33, 64, 128)))
-    outputs = draw(st.sampled_from((1, 3, 8, 8, 16, 17)))
+    outputs = draw(st.sampled_from((3, 8, 16, 17, 24, 8)))
     weights, bias = filter_and_bias(draw, (outputs, depth), outputs)
     fields = draw(product_fields(weights, bias))
-    x = activation((1, *draw(st.sampled_from(((), (1,), (3,), (2, 2)))), depth))
+    x = activation((1, *draw(st.sampled_from(((), (), (1,), (3,), (2, 2)))), depth))
     inputs = (x, constant(weights), constant(bias))
     return build(
         QuantizedFullyConnected(**fields), inputs, (int8_values(draw(seeds), x.shape),)
