@@ -289,6 +289,19 @@ edgeq_depthwise_mve_taps(const struct edgeq_depthwise_mve *op, const int8_t *x, 
     const struct edgeq_window *const window = &op->window;
     const int32_t top = out_y * window->stride_h - window->pad_top;
     const int32_t left = out_x * window->stride_w - window->pad_left;
+    if (top >= 0 && left >= 0 && top + 2 * window->dilation_h < op->input.height &&
+        left + 2 * window->dilation_w < op->input.width) {
+        const int32_t step = window->dilation_w * op->input.channels;
+        x += (top * op->input.width + left) * op->input.channels;
+        for (int32_t filter_y = 0; filter_y < 3; ++filter_y) {
+            taps[0] = x;
+            taps[1] = x + step;
+            taps[2] = x + 2 * step;
+            taps += 3;
+            x += window->dilation_h * op->input.width * op->input.channels;
+        }
+        return;
+    }
     for (int32_t filter_y = 0; filter_y < 3; ++filter_y) {
         const int32_t y = top + filter_y * window->dilation_h;
         for (int32_t filter_x = 0; filter_x < 3; ++filter_x) {
