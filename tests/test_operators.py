@@ -23,7 +23,11 @@ from firmware_gen.layers import Choice, choose_kernels
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
 ALIGNMENT = 8  # of the address sanitizer's shadow
-TARGETS = {"portable": PORTABLE, "dsp": Target(has_dsp=True)}
+TARGETS = {
+    "portable": PORTABLE,
+    "dsp": Target(has_dsp=True),
+    "mve": Target(has_dsp=True, has_mve=True),
+}
 
 
 def spread_plan(
@@ -88,6 +92,11 @@ def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:
     return {v.name for v in variants if rounding in v.roundings}
 
 
+def variants_for(target: Target, names: set[str]) -> set[str]:
+    """Those of variants that the target is for: Helium's have it in their name."""
+    return {name for name in names if name.startswith("mve") == target.has_mve}
+
+
 def requantizes(operator: Operator) -> bool:
     """Whether the operator is another one in another profile of rounding."""
     return any(hasattr(kind, "rounding") for kind in operator.integer_classes)
@@ -114,7 +123,7 @@ def test_reference_numba_and_c_agree_to_the_bit(
     for index, options in enumerate(OPTIONS):
         reached |= check(problems[index :: len(OPTIONS)], options, tmp_path, target)
     if target != PORTABLE:
-        wanted = variants_of(operator, rounding)
+        wanted = variants_for(target, variants_of(operator, rounding))
         assert wanted <= reached, "delete a variant that no problem reaches"
 
 
@@ -158,5 +167,16 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
     used = {kernel.header for kernel in KERNELS.values()} - {None}
     used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "row", "tile", "window"}
+    shared = {
+        "arith",
+        "dsp",
+        "dsp_pack",
+        "depthwise",
+        "mve",
+        "mve_row",
+        "patch",
+        "row",
+        "tile",
+        "window",
+    }
     assert extra == {f"edgeq_{name}.h" for name in shared}

@@ -8,6 +8,7 @@ from edgeq.graph import Shape
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.window import Window
 from firmware_gen.cores import Target
+from firmware_gen.kernels import mve
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -105,5 +106,10 @@ KERNEL = Kernel(
     "conv_2d.h",
     emit,
     no_scratch,
-    (Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),),
+    (
+        Variant(
+            "mve", "conv_2d_mve.h", mve.why_not_conv, mve.emit_conv, mve.conv_scratch_nbytes
+        ),
+        Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),
+    ),
 )
