@@ -43,7 +43,7 @@ def emit(op: QuantizedSoftmax, layer: Layer) -> LayerCode:
 
 
 def pair_results(op: QuantizedSoftmax) -> Array:
-    """What SOFTMAX gives for two values by their difference 0 .. 255, larger first: (256, 2)."""
+    """What SOFTMAX gives for two values, larger first, by their difference: (256, 2)."""
     rows = np.array([(127, 127 - d) for d in range(256)], np.int16)
     (out,) = op.reference(rows)
     return out
