@@ -41,9 +41,21 @@ class Compiler(StrEnum):
     zig = "zig"
 
 
+class Purpose(StrEnum):
+    """What generated code is for."""
+
+    speed = "speed"
+    size = "size"
+    balanced = "balanced"
+
+
 EmulatorOption = Annotated[EmulatorKind, typer.Option(help="Which emulator runs the board.")]
 CompilerOption = Annotated[
     Compiler | None, typer.Option(help="arm-none-eabi-gcc, or zig's clang; else what is there.")
+]
+OptimizeOption = Annotated[
+    Purpose,
+    typer.Option(help="What code is for: speed, size, or both; the bytes computed are the same."),
 ]
 InputScaleOption = Annotated[
     float | None,

@@ -120,5 +120,14 @@ KERNEL = Kernel(
     "fully_connected.h",
     emit,
     no_scratch,
-    (Variant("dsp_row", "fully_connected_dsp.h", why_not_row, emit_row, row_scratch_nbytes),),
+    (
+        Variant(
+            "dsp_row",
+            "fully_connected_dsp.h",
+            why_not_row,
+            emit_row,
+            row_scratch_nbytes,
+            code_nbytes=900,
+        ),
+    ),
 )
