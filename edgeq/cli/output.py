@@ -55,7 +55,9 @@ CompilerOption = Annotated[
 ]
 OptimizeOption = Annotated[
     Purpose,
-    typer.Option(help="What code is for: speed, size, or both; the bytes computed are the same."),
+    typer.Option(
+        "--optimize", help="What the code is for; the bytes that it computes are the same."
+    ),
 ]
 InputScaleOption = Annotated[
     float | None,

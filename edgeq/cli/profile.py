@@ -19,6 +19,8 @@ from edgeq.cli.output import (
     CompilerOption,
     InputScaleOption,
     JsonOption,
+    OptimizeOption,
+    Purpose,
     console,
     progress_bar,
     say,
@@ -50,6 +52,7 @@ def profile_command(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Mean over the first COUNT inputs.")] = 1,
     input_scale: InputScaleOption = None,
+    optimize_for: OptimizeOption = Purpose.balanced,
     elf: Annotated[
         Path | None, typer.Option(help="Profile a function of this firmware instead.")
     ] = None,
@@ -68,7 +71,8 @@ def profile_command(
     if model is None:
         raise DataError("profile takes a model, or --elf with --function")
     graph = quantized_model(model)
-    found = profile_model(graph, target, compiler, inputs_of(graph, data, count, input_scale))
+    inputs = inputs_of(graph, data, count, input_scale)
+    found = profile_model(graph, target, compiler, inputs, optimize_for)
     record = {"profile": found.profile, "build": found.build, "equal": found.is_equal}
     show(
         json,
@@ -125,7 +129,11 @@ def inputs_of(
 
 
 def profile_model(
-    graph: Graph, board: Board, compiler: Compiler | None, inputs: Sequence[Array]
+    graph: Graph,
+    board: Board,
+    compiler: Compiler | None,
+    inputs: Sequence[Array],
+    optimize_for: Purpose = Purpose.balanced,
 ) -> Profiled:
     """Build a graph's firmware, run it on the virtual board, and measure each inference.
 
@@ -150,7 +158,7 @@ def profile_model(
     from firmware_gen.image import read_symbols
 
     with tempfile.TemporaryDirectory(prefix="edgeq-profile-") as folder:
-        firmware = generate(graph, board, folder, self_test=0)
+        firmware = generate(graph, board, folder, self_test=0, optimize=optimize_for.value)
         result = build(firmware, compiler.value if compiler else None, progress=say)
         image = read_image(result.elf)
         code = firmware.model
