@@ -105,15 +105,12 @@ def _not_worth_its_code(
     }
 
 
-def shared_headers(choices: Sequence[Choice], optimize: Optimize) -> set[str]:
-    """The headers whose kernels have one copy for all layers."""
-    shares = MODES[optimize].shares
-    return {
-        choice.header
-        for choice in choices
-        if choice.header is not None
-        and (shares == "all" or (shares == "marked" and choice.is_shared))
-    }
+def shared_headers(choices: Sequence[Choice], optimize: Optimize) -> dict[str, int]:
+    """The headers whose kernels layers share, by the kinds of layers beyond which they do."""
+    mode = MODES[optimize]
+    few = {True: mode.few, False: mode.few_of_special}
+    found = {choice.header: few[choice.is_shared] for choice in choices if choice.header}
+    return {header: least for header, least in found.items() if least is not None}
 
 
 def scratch_of(choices: Sequence[Choice]) -> dict[str, int]:

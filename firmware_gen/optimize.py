@@ -21,7 +21,11 @@ class Mode:
     """How code is generated and compiled in one mode."""
 
     levels: Levels  # the compiler's
-    shares: Literal["none", "marked", "all"]  # the kernels that have one copy for all layers
+    # Layers of more than so many kinds (of parameters) share one copy of their kernel, which
+    # reads them; None: they never do. A copy that reads parameters is as long as a few that
+    # know theirs, and longer and slower where a kernel's loops are special to a layer.
+    few: int | None
+    few_of_special: int | None  # where Variant.is_shared is false
     # Code must save so much of the network's multiplications for each of its bytes, or a
     # smaller kernel is taken.
     macs_a_byte: float
@@ -30,8 +34,8 @@ class Mode:
 # Of a network's multiplications, as a share: 950 bytes must do 0.1 % of them, or 1 %.
 MODES: Mapping[Optimize, Mode] = MappingProxyType(
     {
-        "speed": Mode(Levels("-O2", "-O2"), "none", 0.0),
-        "balanced": Mode(Levels("-O2", "-Os"), "marked", 1e-6),
-        "size": Mode(Levels("-Os", "-Os"), "all", 1e-5),
+        "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0),
+        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6),
+        "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5),
     }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from firmware_gen import c_text
 from firmware_gen.kernels import kernels_folder
@@ -19,24 +19,27 @@ _PROTOTYPE = re.compile(
     re.MULTILINE,
 )
 _LAST_NAME = re.compile(r"\w+$")
-# A copy that reads parameters is about as long as so many that know theirs.
-FEW = 2
 
 
 class Copies:
     """The copies that the layers of one model share, and what each layer calls."""
 
     def __init__(
-        self, code: Iterable[LayerCode], headers: Iterable[str], shared_headers: Iterable[str]
+        self, code: Iterable[LayerCode], headers: Iterable[str], few: Mapping[str, int]
     ) -> None:
-        """`headers` hold the kernels; those of `shared_headers` are shared at any parameters.
+        """`headers` hold the kernels; more kinds of layers than `few` says share one copy.
 
         A kernel that is no inline function in its header has one copy as it is.
         """
         self._parameters_of = _prototypes(headers)
         by_key = Counter(_key(c) for c in code if c.calls and c.function in self._parameters_of)
         kinds = Counter(function for function, _ in by_key)
-        self._any = {f for f in _prototypes(shared_headers) if kinds[f] > FEW}
+        self._any = {
+            function
+            for header, least in few.items()
+            for function in _prototypes([header])
+            if kinds[function] > least
+        }
         self._same: dict[tuple[str, str], str] = {}
         numbers: Counter[str] = Counter()
         for key, layers in by_key.items():

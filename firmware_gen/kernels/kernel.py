@@ -116,7 +116,7 @@ class Variant:
     why_not: Callable[[Any, Layer, Target], str | None]  # None: it can serve the layer
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
-    is_shared: bool = True  # `--optimize balanced`: one copy serves all layers
+    is_shared: bool = True  # one copy serves many layers about as well as one for each
     code_nbytes: int = 0  # about; more than a small kernel's, for which work must be done
 
 
