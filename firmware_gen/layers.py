@@ -123,8 +123,12 @@ def _choice(
 ) -> Choice:
     kernel = kernel_of(op)
     reasons: dict[str, str] = {}
+    rounding = getattr(op, "rounding", None)
     for variant in kernel.variants:
-        reason = variant.why_not(op, layer, target) or left_out.get(variant.header)
+        if rounding is None or rounding in variant.roundings:
+            reason = variant.why_not(op, layer, target) or left_out.get(variant.header)
+        else:
+            reason = f"the layer rounds by '{rounding}', the kernel does not"
         if reason is None:
             return Choice(
                 node,

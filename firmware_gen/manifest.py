@@ -34,6 +34,7 @@ class Manifest:
     """The kernels of one model on one core."""
 
     model: str
+    rounding: str
     optimize: Optimize
     layers: tuple[ManifestLayer, ...]
 
@@ -64,4 +65,4 @@ def manifest(
         )
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     )
-    return Manifest(graph.name, optimize, layers)
+    return Manifest(graph.name, graph.rounding, optimize, layers)

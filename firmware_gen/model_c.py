@@ -175,7 +175,7 @@ class _Writer:
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
-                "".join(c_text.include(name) for name in headers),
+                self._rounding() + "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),
                 _pointer_macros(layers),
@@ -187,6 +187,13 @@ class _Writer:
             ]
         )
         return text.replace("\n\n\n", "\n\n")
+
+    def _rounding(self) -> str:
+        """What edgeq_arith.h must know before it is included."""
+        rounding = self.graph.rounding
+        if rounding == "tflm":
+            return ""
+        return f"#define EDGEQ_ROUNDING EDGEQ_ROUNDING_{rounding.upper()}\n"
 
     def _offsets(self) -> str:
         """An enumeration of where each buffer is, with what it is."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeq.arith import quantize_multiplier
+from edgeq.arith import ROUNDINGS, Rounding, quantize_multiplier
 from edgeq.graph import Array
 from edgeq.ops.add import LEFT_SHIFT, QuantizedAdd
 from firmware_gen.kernels.add_affine import NEAR, RIGHT, affine_map, all_results
@@ -30,6 +30,18 @@ USUAL = {
     ),
     "equal scales, a tie in every other sum": add_of(1.0, 3, 1.0, -9, 2.0, 1),
     "an output finer than the inputs": add_of(0.11, -5, 0.23, 7, 0.19, 0),
+}
+
+
+def rounded(op: QuantizedAdd, rounding: Rounding) -> QuantizedAdd:
+    found = op.rounded(rounding, ())
+    assert isinstance(found, QuantizedAdd)
+    return found
+
+
+USUAL |= {
+    f"a residual rounded by '{rounding}'": rounded(USUAL["a residual"], rounding)
+    for rounding in ROUNDINGS[1:]
 }
 
 

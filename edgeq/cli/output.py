@@ -59,6 +59,19 @@ OptimizeOption = Annotated[
         "--optimize", help="What the code is for; the bytes that it computes are the same."
     ),
 ]
+
+
+class RoundingKind(StrEnum):
+    """The profiles of requantization."""
+
+    tflm = "tflm"
+    single = "single"
+    shift = "shift"
+
+
+CountOption = Annotated[
+    int | None, typer.Option(min=1, help="Use only the first COUNT samples.")
+]
 InputScaleOption = Annotated[
     float | None,
     typer.Option(help="What one unit of the data is worth: real = scale * value."),

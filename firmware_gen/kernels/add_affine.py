@@ -11,14 +11,15 @@ B each pair bounds C from one side or both, so the C that serve all pairs are an
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from edgeq.arith import INT32_MAX, INT32_MIN, requantize
+from edgeq.arith import INT32_MAX, INT32_MIN, ROUNDINGS, clamp, requantize_by
 from edgeq.graph import Array
-from edgeq.ops.add import LEFT_SHIFT, QuantizedAdd
+from edgeq.ops.add import QuantizedAdd
 from firmware_gen.cores import Target
 from firmware_gen.kernels.kernel import Layer, LayerCode, Variant, parameters_of
 
@@ -37,7 +38,7 @@ class AffineMap:
     addend: int  # C
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def affine_map(op: QuantizedAdd) -> AffineMap | None:
     """The map that equals ADD for all pairs of bytes, in int32; None: none was found."""
     wanted = all_results(op)
@@ -61,26 +62,30 @@ def affine_map(op: QuantizedAdd) -> AffineMap | None:
 
 
 def all_results(op: QuantizedAdd) -> Array:
-    """What ADD gives for every pair of bytes, (256, 256) from -128."""
-    fine = [
-        np.array([requantize((q - z) << LEFT_SHIFT, m, s) for q in range(-128, 128)], np.int64)
-        for z, m, s in (
-            (op.input1_zero_point, op.input1_multiplier, op.input1_shift),
-            (op.input2_zero_point, op.input2_multiplier, op.input2_shift),
-        )
-    ]
-    right = -op.output_shift  # >= 0: QuantizedAdd.verify_types
-    total: Array = fine[0][:, None] + fine[1][None, :]
-    high = (total * op.output_multiplier + (1 << 30)) >> 31
-    magnitude = (np.abs(high) + ((1 << right) >> 1)) >> right
-    y = np.where(high < 0, -magnitude, magnitude) + op.output_zero_point
-    result: Array = np.clip(y, op.activation_min, op.activation_max)
-    return result
+    """What ADD gives for every pair of bytes, (256, 256) from -128.
+
+    A requantization rises with its argument, so each result begins at one sum of the inputs.
+    """
+
+    def result(total: int) -> int:
+        y = requantize_by(op.rounding, total, op.output_multiplier, op.output_shift)
+        return clamp(y + op.output_zero_point, op.activation_min, op.activation_max)
+
+    fine = [np.array([op.rescaled(int(q), n) for q in _BYTES], np.int64) for n in (1, 2)]
+    totals: Array = fine[0][:, None] + fine[1][None, :]
+    every = range(int(totals.min()), int(totals.max()) + 1)
+    levels = range(result(every[0]) + 1, result(every[-1]) + 1)
+    begins = [every[bisect_left(every, level, key=result)] for level in levels]
+    found: Array = result(every[0]) + np.searchsorted(np.array(begins), totals, side="right")
+    return found
 
 
 def _scales(op: QuantizedAdd) -> tuple[float, float]:
     """Steps of the output for a step of each input."""
-    output = op.output_multiplier * 2.0 ** (op.output_shift - 31 + LEFT_SHIFT)
+    if op.rounding == "shift":
+        output = 2.0**op.output_shift
+        return op.input1_multiplier * output, op.input2_multiplier * output
+    output = op.output_multiplier * 2.0 ** (op.output_shift - 31 + op.left_shift)
     return (
         op.input1_multiplier * 2.0 ** (op.input1_shift - 31) * output,
         op.input2_multiplier * 2.0 ** (op.input2_shift - 31) * output,
@@ -119,4 +124,10 @@ def emit_affine(op: QuantizedAdd, layer: Layer) -> LayerCode:
     )
 
 
-AFFINE = Variant("affine", "add_affine.h", why_not_affine, emit_affine)
+AFFINE = Variant(
+    "affine",
+    "add_affine.h",
+    why_not_affine,
+    emit_affine,
+    roundings=frozenset(ROUNDINGS),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeq.arith import ROUNDINGS
 from edgeq.graph import Shape
 from edgeq.ops.mean import QuantizedMean
 from firmware_gen.c_text import Value
@@ -47,5 +48,5 @@ def _parameters(op: QuantizedMean, layer: Layer) -> dict[str, Value]:
     }
 
 
-WORDS = Variant("words", "mean_words.h", why_not, emit_words)
+WORDS = Variant("words", "mean_words.h", why_not, emit_words, roundings=frozenset(ROUNDINGS))
 KERNEL = Kernel("mean.h", emit, scratch_nbytes, (WORDS,))
