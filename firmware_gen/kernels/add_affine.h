@@ -20,7 +20,29 @@ struct edgeq_add_affine {
     int32_t nbytes;
 };
 
-#ifdef __ARM_FEATURE_SAT
+#ifdef __ARM_FEATURE_MVE
+/* Four bytes at a time (Arm DDI0553B, section C2.4): x >> 16 of an int32 fits in int16, so that
+ * the two shifts right are one by EDGEQ_ADD_RIGHT, and only the second saturates. */
+_Static_assert(EDGEQ_ADD_RIGHT == 16 + 5, "edgeq_add_fours");
+static inline void edgeq_add_fours(const struct edgeq_add_affine *op, const int8_t *input1,
+                                   const int8_t *input2, int8_t *out, int32_t fours) {
+    __asm__ volatile("vdup.32 q3, %6\n\t"
+                     "dls lr, %3\n"
+                     "1:\n\t"
+                     "vldrb.s32 q0, [%0], #4\n\t"
+                     "vldrb.s32 q1, [%1], #4\n\t"
+                     "vmov q2, q3\n\t"
+                     "vmla.s32 q2, q0, %4\n\t"
+                     "vmla.s32 q2, q1, %5\n\t"
+                     "vqshrnb.s32 q2, q2, #16\n\t"
+                     "vqshrnb.s16 q2, q2, #5\n\t"
+                     "vstrb.32 q2, [%2], #4\n\t"
+                     "le lr, 1b"
+                     : "+l"(input1), "+l"(input2), "+l"(out)
+                     : "r"(fours), "r"(op->multiplier1), "r"(op->multiplier2), "r"(op->addend)
+                     : "lr", "q0", "q1", "q2", "q3", "memory");
+}
+#elif defined(__ARM_FEATURE_SAT)
 /* Two bytes at an offset, loads side by side; compilers keep neither the order nor SSAT's own
  * shift. */
 #define EDGEQ_ADD_PAIR(at, next)                                                               \
@@ -51,7 +73,15 @@ static inline void edgeq_add_affine(const struct edgeq_add_affine *op, const int
     /* In registers: compilers make shifts and sums of a product with a constant. */
     __asm__("" : "+r"(multiplier1), "+r"(multiplier2), "+r"(addend));
     const bool saturates = op->activation_min == INT8_MIN && op->activation_max == INT8_MAX;
-#ifdef __ARM_FEATURE_SAT
+#ifdef __ARM_FEATURE_MVE
+    const int32_t fours = op->nbytes / 4;
+    if (saturates && fours > 0) {
+        edgeq_add_fours(op, input1, input2, out, fours);
+        input1 += 4 * fours;
+        input2 += 4 * fours;
+        out += 4 * fours;
+    }
+#elif defined(__ARM_FEATURE_SAT)
     if (saturates) {
         const int8_t *const end_of_eights = out + (op->nbytes & ~7);
         int32_t x0, x1, y0, y1;
