@@ -6,8 +6,7 @@ edgeq_model_run is the sequence of calls. Activations are at the plan's offsets 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,8 +22,11 @@ from firmware_gen import c_text, profiled
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
-from firmware_gen.layers import Choice, choose_kernels
+from firmware_gen.layers import Choice, choose_kernels, shared_headers
+from firmware_gen.manifest import Manifest, manifest
 from firmware_gen.model_h import location, model_header, tensor_text
+from firmware_gen.optimize import Optimize
+from firmware_gen.shared_copies import Copies
 
 _NOTE = """\
 The model "{name}": constants, one function a layer, and the calls in order. Fixed-point \
@@ -64,7 +66,7 @@ class ModelCode:
     constant_nbytes: int  # of filters, biases, multipliers and tables in flash
     layer_nbytes: Mapping[str, int]  # the same by C name of a layer
     called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
-    manifest: str  # manifest.json: which kernel serves each layer, and why no other
+    manifest: Manifest  # which kernel serves each layer, and why no other
 
 
 def model_code(
@@ -72,12 +74,13 @@ def model_code(
     plan: MemoryPlan,
     target: Target = PORTABLE,
     *,
+    optimize: Optimize = "speed",
     digest: bytes | None = None,
     measured: bool = False,
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
-    The plan must hold the scratch of these kernels (`layers.scratch_of`).
+    The plan must hold the scratch of these kernels (`layers.scratch_of`), in the same mode.
 
     `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
     counts the cycles of each layer (profiled.py).
@@ -89,14 +92,15 @@ def model_code(
     if not graph.is_quantized:
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
-    choices = choose_kernels(graph, target)
+    choices = choose_kernels(graph, target, optimize)
     writer = _Writer(graph, plan, choices, measured)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({choice.header for choice in choices if choice.header is not None})
     called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
     nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
+    copies = Copies(code, headers, shared_headers(choices, optimize))
     return ModelCode(
-        source=writer.source(code, headers),
+        source=writer.source(code, headers, copies),
         header=model_header(
             graph,
             plan,
@@ -108,7 +112,7 @@ def model_code(
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
         called=called,
-        manifest=_manifest(graph, choices, code),
+        manifest=manifest(graph, optimize, choices, code, copies),
     )
 
 
@@ -175,9 +179,9 @@ class _Writer:
                 f"{node.name}: {node.op.name} of '{source.name}' must share its bytes"
             )
 
-    def source(self, code: list[LayerCode], headers: list[str]) -> str:
+    def source(self, code: list[LayerCode], headers: list[str], copies: Copies) -> str:
         """The text of model.c."""
-        layers = "\n".join(self._layer_text(i, c) for i, c in enumerate(code))
+        layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
         text = "\n".join(
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
@@ -188,6 +192,7 @@ class _Writer:
                 _ARENA,
                 self._offsets(),
                 _pointer_macros(layers),
+                copies.text(),
                 layers,
                 self._access("input", ""),
                 self._run(code),
@@ -226,7 +231,7 @@ class _Writer:
             f"    {at} = {place.offset},\n",
         ]
 
-    def _layer_text(self, index: int, code: LayerCode) -> str:
+    def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
         node, layer = self.graph.nodes[index], self.names[index]
         inputs = self.graph.tensors_of(node.inputs)
         macs = cast(IntegerOp, node.op).macs(*(t.shape for t in inputs))
@@ -246,12 +251,10 @@ class _Writer:
             + "\n"
             for c in code.constants
         )
-        fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
-        body = "".join(c_text.call(code.function, ["&op", *call]) for call in code.calls)
         return (
             f"{c_text.comment(note)}{constants}"
             f"static __attribute__((noinline)) void {layer}(void) {{\n"
-            f"    static const struct {code.function} op = {fields};\n{body}}}\n"
+            f"{copies.body(code)}}}\n"
         )
 
     def _run(self, code: list[LayerCode]) -> str:
@@ -270,24 +273,6 @@ class _Writer:
         return _ACCESS.format(
             constness=constness, kind=kind, upper=kind.upper(), offsets=offsets
         )
-
-
-def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]) -> str:
-    layers = [
-        {
-            "layer": choice.layer.name,
-            "node": choice.node,
-            "operator": node.op.name,
-            "kernel": choice.variant,
-            "header": choice.header,
-            "why_not": dict(choice.why_not),
-            "scratch_nbytes": choice.scratch_nbytes,
-            "constant_nbytes": sum(c.values.nbytes for c in parts.constants),
-        }
-        for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
-    ]
-    record = {"model": graph.name, "rounding": graph.rounding, "layers": layers}
-    return json.dumps(record, indent=2) + "\n"
 
 
 def _pointer_macros(text: str) -> str:

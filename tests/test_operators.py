@@ -19,6 +19,7 @@ from edgeq.ops import OPERATORS, Operator
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
 from firmware_gen.layers import Choice, choose_kernels
+from firmware_gen.optimize import Optimize
 
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
@@ -83,7 +84,11 @@ def run_numba(problem: Problem) -> Array:
 
 
 BATCH = 80  # problems in one compiled program
-OPTIONS = (("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), ("-O1",))
+OPTIONS: tuple[tuple[tuple[str, ...], Optimize], ...] = (
+    (("-O2",), "speed"),
+    (("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), "size"),
+    (("-O1",), "balanced"),
+)
 
 
 def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:
@@ -120,15 +125,19 @@ def test_reference_numba_and_c_agree_to_the_bit(
     problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
     assert len(problems) >= 25
     reached: set[str] = set()
-    for index, options in enumerate(OPTIONS):
-        reached |= check(problems[index :: len(OPTIONS)], options, tmp_path, target)
+    for index, (options, optimize) in enumerate(OPTIONS):
+        reached |= check(problems[index :: len(OPTIONS)], options, optimize, tmp_path, target)
     if target != PORTABLE:
         wanted = variants_for(target, variants_of(operator, rounding))
         assert wanted <= reached, "delete a variant that no problem reaches"
 
 
 def check(
-    problems: list[Problem], options: tuple[str, ...], folder: Path, target: Target
+    problems: list[Problem],
+    options: tuple[str, ...],
+    optimize: Optimize,
+    folder: Path,
+    target: Target,
 ) -> set[str]:
     """Every backend gives the reference's bytes; the variants of C that were in use."""
     named, graph = graph_of(problems)
@@ -138,9 +147,9 @@ def check(
         assert want.dtype == problem.output.dtype
         assert run_numba(problem).tobytes() == want.tobytes(), f"Numba: {problem}"
     sample = [x for p in named for x in p.arrays]
-    choices = choose_kernels(graph, target)
+    choices = choose_kernels(graph, target, optimize)
     plan = spread_plan(named, graph, choices)
-    (outputs,) = run_model(folder, graph, plan, [sample], options, target)
+    (outputs,) = run_model(folder, graph, plan, [sample], options, target, optimize)
     for problem, choice, want, got in zip(named, choices, expected, outputs, strict=True):
         assert got == want.tobytes(), f"C, {choice.variant}: {problem}"
     return {choice.variant for choice in choices}
@@ -175,6 +184,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "mve",
         "mve_row",
         "patch",
+        "pixel_sum",
         "row",
         "tile",
         "window",

@@ -17,6 +17,7 @@ from firmware_gen import build, generate
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import KERNELS
 from firmware_gen.layers import choose_kernels
+from firmware_gen.optimize import Optimize
 
 PROBLEMS_A_BOARD = 60
 WITH_VARIANTS = [
@@ -28,11 +29,12 @@ WITH_VARIANTS = [
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
-    ("target", "emulator"), [("m4", "virtual"), ("m33", "qemu"), ("m55", "qemu")]
+    ("target", "emulator", "optimize"),
+    [("m4", "virtual", "speed"), ("m33", "qemu", "size"), ("m55", "qemu", "speed")],
 )
 @pytest.mark.parametrize("operator", WITH_VARIANTS, ids=lambda operator: operator.name)
 def test_every_variant_gives_the_interpreters_bytes_on_a_board(
-    operator, target: str, emulator: EmulatorName, compiler, tmp_path: Path
+    operator, target: str, emulator: EmulatorName, optimize: Optimize, compiler, tmp_path: Path
 ) -> None:
     need_compiler(compiler)
     board = board_of(target)
@@ -42,7 +44,7 @@ def test_every_variant_gives_the_interpreters_bytes_on_a_board(
     chosen = {c.variant for c in choose_kernels(graph, core)}
     variants = {v.name for kind in operator.integer_classes for v in KERNELS[kind].variants}
     assert variants_for(core, variants) <= chosen, "a variant that no problem reaches"
-    elf = build(generate(graph, board, tmp_path, self_test=0), compiler).elf
+    elf = build(generate(graph, board, tmp_path, self_test=0, optimize=optimize), compiler).elf
     with linked(elf, board, emulator) as link:
         found = verify(link, graph, [x for p in named for x in p.arrays])
     assert found.is_equal, [named[int(d.output[1:].split("/")[0])] for d in found.differences]

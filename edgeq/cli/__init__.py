@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import demo, firmware, model, profile
+from edgeq.cli import build, demo, firmware, model, profile
 from edgeq.cli import explain as explaining
 from edgeq.errors import EdgeqError
 
@@ -48,8 +48,8 @@ app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
 app.command("demo")(demo.demo_command)
 app.command("boards")(firmware.boards_command)
-app.command("generate")(firmware.generate_command)
-app.command("build")(firmware.build_command)
+app.command("generate")(build.generate_command)
+app.command("build")(build.build_command)
 app.command("emulate")(firmware.emulate_command)
 app.command("stream")(firmware.stream_command)
 app.command("verify")(firmware.verify_command)

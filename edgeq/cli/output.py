@@ -41,9 +41,23 @@ class Compiler(StrEnum):
     zig = "zig"
 
 
+class Purpose(StrEnum):
+    """What generated code is for."""
+
+    speed = "speed"
+    size = "size"
+    balanced = "balanced"
+
+
 EmulatorOption = Annotated[EmulatorKind, typer.Option(help="Which emulator runs the board.")]
 CompilerOption = Annotated[
     Compiler | None, typer.Option(help="arm-none-eabi-gcc, or zig's clang; else what is there.")
+]
+OptimizeOption = Annotated[
+    Purpose,
+    typer.Option(
+        "--optimize", help="What the code is for; the bytes that it computes are the same."
+    ),
 ]
 
 

@@ -19,6 +19,8 @@ from edgeq.cli.output import (
     CompilerOption,
     InputScaleOption,
     JsonOption,
+    OptimizeOption,
+    Purpose,
     console,
     progress_bar,
     say,
@@ -52,6 +54,7 @@ def profile_command(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Mean over the first COUNT inputs.")] = 1,
     input_scale: InputScaleOption = None,
+    optimize_for: OptimizeOption = Purpose.balanced,
     elf: Annotated[
         Path | None, typer.Option(help="Profile a function of this firmware instead.")
     ] = None,
@@ -76,7 +79,7 @@ def profile_command(
         raise DataError("profile takes a model, or --elf with --function")
     graph = quantized_model(model)
     inputs = inputs_of(graph, data, count, input_scale)
-    found = profile_model(graph, target, compiler, inputs)
+    found = profile_model(graph, target, compiler, inputs, optimize_for)
     if port is not None:
         with open_link(port, baud, _TIMEOUT_S) as link, progress_bar("measuring") as progress:
             counted = measure(link, graph, target.name, found.called, inputs, progress)
@@ -140,7 +143,11 @@ def inputs_of(
 
 
 def profile_model(
-    graph: Graph, board: Board, compiler: Compiler | None, inputs: Sequence[Array]
+    graph: Graph,
+    board: Board,
+    compiler: Compiler | None,
+    inputs: Sequence[Array],
+    optimize_for: Purpose = Purpose.balanced,
 ) -> Profiled:
     """Build a graph's firmware, run it on the virtual board, and measure each inference.
 
@@ -165,7 +172,7 @@ def profile_model(
     from firmware_gen.image import read_symbols
 
     with tempfile.TemporaryDirectory(prefix="edgeq-profile-") as folder:
-        firmware = generate(graph, board, folder, self_test=0)
+        firmware = generate(graph, board, folder, self_test=0, optimize=optimize_for.value)
         result = build(firmware, compiler.value if compiler else None, progress=say)
         image = read_image(result.elf)
         code = firmware.model

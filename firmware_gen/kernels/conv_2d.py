@@ -110,6 +110,8 @@ KERNEL = Kernel(
         Variant(
             "mve", "conv_2d_mve.h", mve.why_not_conv, mve.emit_conv, mve.conv_scratch_nbytes
         ),
-        Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),
+        Variant(
+            "dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes, is_shared=False
+        ),
     ),
 )

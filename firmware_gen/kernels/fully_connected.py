@@ -124,6 +124,13 @@ KERNEL = Kernel(
     (
         Variant("mve_row", "fully_connected_mve.h", mve.why_not_row, mve.emit_row),
         Variant("mve", "conv_2d_mve.h", mve.why_not_rows, mve.emit_rows),
-        Variant("dsp_row", "fully_connected_dsp.h", why_not_row, emit_row, row_scratch_nbytes),
+        Variant(
+            "dsp_row",
+            "fully_connected_dsp.h",
+            why_not_row,
+            emit_row,
+            row_scratch_nbytes,
+            code_nbytes=900,
+        ),
     ),
 )

@@ -117,6 +117,8 @@ class Variant:
     why_not: Callable[[Any, Layer, Target], str | None]  # None: it can serve the layer
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
+    is_shared: bool = True  # one copy serves many layers about as well as one for each
+    code_nbytes: int = 0  # about; more than a small kernel's, for which work must be done
     roundings: frozenset[Rounding] = frozenset({"tflm"})  # of operators that requantize
 
 
@@ -131,6 +133,7 @@ class Kernel:
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
+    is_shared: bool = True  # as Variant's
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
