@@ -90,16 +90,18 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     window = op.window
     _, height, width, channels = layer.inputs[0].shape
     _, out_h, out_w, out_channels = layer.outputs[0].shape
+    if is_pointwise(window):  # the image is one row
+        height, width, out_h, out_w = 1, height * width, 1, out_h * out_w
     row_taps = window.filter_w * channels
     is_nines = (window.filter_h, row_taps) == (3, 9)
-    has_clamp = (op.activation_min, op.activation_max) != (-128, 127)
-    defines = {
+    needs = {
+        "EDGEQ_CONV_2D_EDGES": not is_inside(window, layer.shapes()[0]),
+        "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0,
         "EDGEQ_CONV_2D_REST": out_channels % GROUP != 0,
-        "EDGEQ_CONV_2D_CLAMPED": has_clamp,
-        "EDGEQ_CONV_2D_NINES": is_nines,
-        "EDGEQ_CONV_2D_PARTS": row_taps % TAPS != 0 and not is_nines,
-        "EDGEQ_CONV_2D_EDGES": not _is_inside(window, layer),
+        "EDGEQ_CONV_2D_CLAMPED": (op.activation_min, op.activation_max) != (-128, 127),
+        "EDGEQ_TILE_NINE_TAPS": is_nines,
     }
+    last_left = width - window.filter_w if _has_rows(window) else -1
     return LayerCode(
         constants=(tile.constant(),),
         function="edgeq_conv_2d_dsp",
@@ -111,21 +113,30 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
             "channels": channels,
             "output_width": out_w,
             "output_channels": out_channels,
-            **{name: getattr(window, name) for name in ("stride_h", "stride_w")},
+            "stride_h": window.stride_h,
+            "stride_w": window.stride_w,
             "top": -window.pad_top,
             "left": -window.pad_left,
-            "last_top": max(height - 1 - (window.filter_h - 1) * window.dilation_h, -1),
-            "last_left": width - window.filter_w if _has_rows(window) else -1,
-            **{name: getattr(window, name) for name in ("filter_h", "filter_w")},
-            **{name: getattr(window, name) for name in ("dilation_h", "dilation_w")},
+            "last_top": height - 1 - (window.filter_h - 1) * window.dilation_h,
+            "first_inside": -(-window.pad_left // window.stride_w),
+            "end_inside": min((last_left + window.pad_left) // window.stride_w + 1, out_w),
+            "filter_h": window.filter_h,
+            "filter_w": window.filter_w,
+            "dilation_h": window.dilation_h,
+            "dilation_w": window.dilation_w,
             "row_taps": row_taps,
-            "is_nines": int(is_nines),
             **parameters_of(op, "input_zero_point", "activation_min", "activation_max"),
+            "has_runs": int(out_channels % GROUP == 0 and (row_taps % TAPS == 0 or is_nines)),
             "tile": tile_parameters(tile, *rows.shape),
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
-        defines=(*tile.defines, *(name for name, wanted in defines.items() if wanted)),
+        defines=(*tile.defines, *(name for name, wanted in needs.items() if wanted)),
     )
+
+
+def is_pointwise(window: Window) -> bool:
+    """Whether each output pixel is made of the input's pixel at its place."""
+    return window == Window(1, 1)
 
 
 def _has_rows(window: Window) -> bool:
@@ -133,20 +144,21 @@ def _has_rows(window: Window) -> bool:
     return window.dilation_w == 1 or window.filter_w == 1
 
 
-def _is_inside(window: Window, layer: Layer) -> bool:
+def is_inside(window: Window, image: Shape) -> bool:
     """Whether no tap of any pixel is in the padding, and rows of taps are contiguous."""
-    _, height, width, _ = layer.inputs[0].shape
-    _, out_h, out_w, _ = layer.outputs[0].shape
-    bottom = (out_h - 1) * window.stride_h + (window.filter_h - 1) * window.dilation_h
-    right = (out_w - 1) * window.stride_w + (window.filter_w - 1) * window.dilation_w
+    _, height, width, _ = image
+    out_h, out_w = window.output_extent(height, width)
+    bottom = (out_h - 1) * window.stride_h + window.reach_h
+    right = (out_w - 1) * window.stride_w + window.reach_w
     starts_inside = window.pad_top == window.pad_left == 0
-    return starts_inside and bottom < height and right < width and _has_rows(window)
+    return starts_inside and bottom <= height and right <= width and _has_rows(window)
 
 
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
     """Two widened pixels, and the bytes of one where they are gathered first."""
     taps = padded_taps(math.prod(shapes[1][1:]))
-    return 4 * taps + (taps if shapes[1][3] % TAPS else 0)
+    is_gathered = shapes[1][3] % TAPS != 0 and not is_inside(op.window, shapes[0])
+    return 4 * taps + (taps if is_gathered else 0)
 
 
 KERNEL = Kernel(

@@ -18,7 +18,8 @@
  * of channels (0, 1) and (2, 3); four factors; the fractions of channels 0 and 2 as bytes; with
  * t != 0 four signs as bytes, and the group's own half.
  *
- * EDGEQ_TILE_SIGNED: some layer has t != 0. */
+ * What is defined some layer needs: EDGEQ_TILE_SIGNED t != 0, EDGEQ_TILE_NINE_TAPS runs of
+ * edgeq_widen_nines. */
 #ifndef EDGEQ_TILE_H
 #define EDGEQ_TILE_H
 
@@ -26,6 +27,7 @@
 #include <stdint.h>
 
 #include "edgeq_dsp_pack.h"
+#include "edgeq_widen.h"
 
 #define EDGEQ_TILE_SHIFT 12
 
@@ -37,11 +39,30 @@ struct edgeq_tile {
     uint16_t t;            /* 0: EDGEQ_TILE_SHIFT and no signs */
 };
 
-/* Offsets that the assembly has of struct edgeq_tile. */
-_Static_assert(offsetof(struct edgeq_tile, nbytes) == 4, "edgeq_tile");
-_Static_assert(offsetof(struct edgeq_tile, t) == 10, "edgeq_tile");
+/* Pairs of pixels; in the order of the assembly's stack. */
+struct edgeq_tile_run {
+    const uint32_t *x; /* where the widened pixels are, less `skipped` bytes */
+    uint32_t skipped;  /* what nbytes lacks to a multiple of 128 */
+    uint32_t entry;    /* the assembly's own */
+    const uint32_t *x_end;
+    const int32_t *weights_end;
+    int8_t *out0; /* four bytes for each group */
+    int8_t *out1;
+    int32_t half;
+    int32_t t;
+    const int32_t *weights;
+    int32_t out_step; /* from a pixel's output to the next one's; 4 * groups if pairs > 1 */
+    int32_t pairs;
+    const int8_t *from; /* the first pixel's taps */
+    int32_t from_step;  /* to the next pixel's */
+    int32_t row_nbytes; /* of taps, a multiple of 4; 0: edgeq_widen_nines, `gap` its step */
+    int32_t gap;        /* from the end of a row of taps to the next */
+    int32_t rows;       /* 0: the pixels are widened already */
+};
 
 #ifdef EDGEQ_HAS_DSP
+
+_Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
 
 /* Two taps of two pixels and four channels: r0 the pixels, r1 the weights. 48 bytes of code. */
 #define EDGEQ_TILE_STEP(first, second)                                                         \
@@ -75,6 +96,23 @@ _Static_assert(offsetof(struct edgeq_tile, t) == 10, "edgeq_tile");
     "it mi\nsubmi " p ", " p ", r0\n"                                                          \
     "asr " p ", " p ", r2\n"                                                                   \
     "ssat " p ", #8, " p "\n"
+
+#ifdef EDGEQ_TILE_NINE_TAPS
+#define EDGEQ_TILE_NINES                                                                       \
+    "cmp r2, #0\n"                                                                             \
+    "bne 9f\n"                                                                                 \
+    "17:\n"                                                                                    \
+    "mov r11, r1\n"                                                                            \
+    "mov r2, r3\n" EDGEQ_WIDEN_NINES                                                           \
+    "ldr r9, [sp, #52]\n"                                                                      \
+    "add r1, r11, r9\n"                                                                        \
+    "add r0, r0, r10\n"                                                                        \
+    "subs r10, r10, #4\n"                                                                      \
+    "beq 17b\n"                                                                                \
+    "b 18f\n"
+#else
+#define EDGEQ_TILE_NINES
+#endif
 
 #ifdef EDGEQ_TILE_SIGNED
 #define EDGEQ_TILE_CHOICE                                                                      \
@@ -120,37 +158,50 @@ _Static_assert(offsetof(struct edgeq_tile, t) == 10, "edgeq_tile");
 #define EDGEQ_TILE_SIGNED_OUT
 #endif
 
-/* x: two pixels, word by word in turns; out0, out1: four bytes for each group.
- *
- * The stack from sp: x less `skipped`, skipped, where the loop is entered, the pixels' end, the
- * weights' end, out0, out1, half, t; the saved registers; the arguments. The loop takes 32
- * taps; it is entered further down, by the bytes skipped, if the taps are not a multiple. */
+/* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 32 taps; it is
+ * entered further down, by the bytes skipped, if the taps are not a multiple. */
 static __attribute__((naked, noinline, unused)) void
-edgeq_tile(const uint32_t *x __attribute__((unused)),
-           const int32_t *weights __attribute__((unused)), int8_t *out0 __attribute__((unused)),
-           int8_t *out1 __attribute__((unused)),
-           const struct edgeq_tile *tile __attribute__((unused)),
-           const int32_t *weights_end __attribute__((unused))) {
+edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
     /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "ldr r6, [sp, #36]\n"
-        "ldr r7, [sp, #40]\n"
-        "ldr r10, [r6]\n"
-        "ldrh r5, [r6, #4]\n"
-        "ldrh r11, [r6, #10]\n"
-        "mov r8, r2\n"
-        "mov r9, r3\n"
-        "rsbs r4, r5, #0\n"
-        "and r4, r4, #112\n"
-        "adds r6, r0, r5\n"
-        "subs r0, r0, r4\n"
-        "adr.w r5, 20f\n"
-        "add r3, r4, r4, lsl #1\n"
-        "add r5, r5, r3, lsl #1\n"
-        "orr r5, r5, #1\n"
-        "push {r0, r4-r11}\n"
+        "ldm r0!, {r1-r9}\n"
+        "adr.w r3, 20f\n"
+        "add r10, r2, r2, lsl #1\n"
+        "add r3, r3, r10, lsl #1\n"
+        "orr r3, r3, #1\n"
+        "sub sp, sp, #68\n"
+        "mov r10, sp\n"
+        "stm r10!, {r1-r9}\n"
+        "ldm r0, {r1-r8}\n"
+        "stm r10, {r1-r8}\n"
+        "8:\n"
+        "ldr r9, [sp, #64]\n"
+        "ldr r2, [sp, #56]\n"
+        "ldr r3, [sp, #60]\n"
+        "ldr r1, [sp, #48]\n"
+        "movs r10, #4\n"
+        "cmp r9, #0\n"
+        "beq 19f\n"
+        "ldrd r0, r4, [sp]\n"
+        "add r0, r0, r4\n"
+        EDGEQ_TILE_NINES
+        "9:\n"
+        "mov r11, r1\n"
+        EDGEQ_WIDEN_ROWS
+        "ldr r9, [sp, #52]\n"
+        "ldrd r0, r4, [sp]\n"
+        "add r1, r11, r9\n"
+        "add r0, r0, r4\n"
+        "ldr r9, [sp, #64]\n"
+        "add r0, r0, r10\n"
+        "subs r10, r10, #4\n"
+        "beq 9b\n"
+        "18:\n"
+        "str r1, [sp, #48]\n"
+        "19:\n"
+        "ldr r1, [sp, #36]\n"
         "1:\n"
         "ldm r1!, {r6, r8, r10, r12}\n"
         "mov r7, r6\n"
@@ -211,7 +262,15 @@ edgeq_tile(const uint32_t *x __attribute__((unused)),
         "str r2, [sp, #24]\n"
         "cmp r1, r3\n"
         "bne 1b\n"
-        "add sp, sp, #36\n"
+        "ldr r4, [sp, #44]\n"
+        "ldr r3, [sp, #40]\n"
+        "str r2, [sp, #20]\n"
+        "add r2, r2, r3\n"
+        "str r2, [sp, #24]\n"
+        "subs r4, r4, #1\n"
+        "str r4, [sp, #44]\n"
+        "bne 8b\n"
+        "add sp, sp, #68\n"
         "pop {r4-r11, pc}\n"
         EDGEQ_TILE_SIGNED_OUT);
     /* clang-format on */
@@ -219,34 +278,51 @@ edgeq_tile(const uint32_t *x __attribute__((unused)),
 
 #else
 
-static inline void edgeq_tile(const uint32_t *x, const int32_t *weights, int8_t *out0,
-                              int8_t *out1, const struct edgeq_tile *tile,
-                              const int32_t *weights_end) {
-    const int32_t steps = tile->nbytes / 8;
-    const int32_t t = tile->t != 0 ? tile->t : EDGEQ_TILE_SHIFT;
-    for (; weights != weights_end; weights += tile->group_nbytes / 4) {
-        const int32_t *const taps = weights + 4;
-        const int32_t *const factors = taps + 2 * steps;
-        for (int32_t i = 0; i < 8; ++i) {
-            const int32_t o = i >> 1;
-            int32_t a = weights[o & 2];
-            int32_t b = weights[o | 1];
-            for (int32_t step = 0; step < steps; ++step) {
-                const uint32_t h = (uint32_t)taps[2 * step + (o >> 1)];
-                a = edgeq_smlad(h, x[2 * step + (i & 1)], a);
-                b = edgeq_smlad(edgeq_sxtb16(h), x[2 * step + (i & 1)], b);
+static inline int8_t edgeq_tile_out(const struct edgeq_tile_run *run, const uint32_t *x,
+                                    const int32_t *weights, int32_t steps, int32_t o) {
+    const int32_t *const taps = weights + 4;
+    const int32_t *const factors = taps + 2 * steps;
+    int32_t a = weights[o & 2];
+    int32_t b = weights[o | 1];
+    for (int32_t i = 0; i < steps; ++i) {
+        const uint32_t h = (uint32_t)taps[2 * i + (o >> 1)];
+        a = edgeq_smlad(h, x[2 * i], a);
+        b = edgeq_smlad(edgeq_sxtb16(h), x[2 * i], b);
+    }
+    const uint32_t fraction = ((uint32_t)factors[4] >> (4 * (o & 2))) & 0xffu;
+    const uint32_t odd = (uint32_t)a - (uint32_t)b;
+    const int32_t p = (int32_t)((o & 1) != 0 ? odd : fraction + ((uint32_t)b << 8));
+    if (run->t == 0) {
+        const int32_t y = edgeq_smmla(p, factors[o], run->half);
+        return (int8_t)edgeq_saturate8(y >> EDGEQ_TILE_SHIFT);
+    }
+    const int32_t sign = (int32_t)(((uint32_t)factors[5] >> (8 * o)) & 0xffu);
+    const int32_t y = edgeq_smmla(p, factors[o], factors[6]) - (p < 0 ? sign : 0);
+    return (int8_t)edgeq_saturate8(y >> run->t);
+}
+
+static inline void edgeq_tile(const struct edgeq_tile_run *parameters) {
+    struct edgeq_tile_run run = *parameters;
+    uint32_t *const x = (uint32_t *)(uintptr_t)run.x + run.skipped / 4;
+    const int32_t steps = (int32_t)(run.x_end - x) / 2;
+    const int32_t tail = run.t != 0 ? 7 : 5;
+    for (; run.pairs > 0; --run.pairs) {
+        for (int32_t i = 0; i < 2 && run.rows > 0; ++i) {
+            if (run.row_nbytes == 0) {
+                edgeq_widen_nines(x + i, run.from, run.gap);
+            } else {
+                edgeq_widen_rows(x + i, run.from, run.row_nbytes, run.gap, run.rows);
             }
-            const uint32_t fraction = ((uint32_t)factors[4] >> (4 * (o & 2))) & 0xffu;
-            const uint32_t p = (o & 1) != 0 ? (uint32_t)a - (uint32_t)b
-                                            : fraction + ((uint32_t)b << 8);
-            int32_t y = edgeq_smmla((int32_t)p, factors[o], tile->t != 0 ? factors[6] : tile->half);
-            if (tile->t != 0 && (int32_t)p < 0) {
-                y -= (int32_t)(((uint32_t)factors[5] >> (8 * o)) & 0xffu);
-            }
-            ((i & 1) == 0 ? out0 : out1)[o] = (int8_t)edgeq_saturate8(y >> t);
+            run.from += run.from_step;
         }
-        out0 += 4;
-        out1 += 4;
+        for (const int32_t *w = run.weights; w != run.weights_end; w += 4 + 2 * steps + tail) {
+            for (int32_t o = 0; o < 4; ++o) {
+                *run.out0++ = edgeq_tile_out(&run, x, w, steps, o);
+                *run.out1++ = edgeq_tile_out(&run, x + 1, w, steps, o);
+            }
+        }
+        run.out0 = run.out1;
+        run.out1 += run.out_step;
     }
 }
 

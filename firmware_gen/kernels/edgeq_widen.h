@@ -22,8 +22,64 @@ static inline uint32_t *edgeq_widen_word(uint32_t *to, uint32_t word) {
     "str r12, [r0, #" at0 "]\n"                                                                \
     "str " word ", [r0, #" at1 "]\n"
 
-/* `rows` rows of n bytes, n a multiple of 4, not 0; `gap` bytes from the end of one to the next.
- * Returns where the next words go. Loads are side by side: they overlap. */
+/* r9 rows of r2 bytes from r1, a multiple of 4, not 0; r3 bytes from the end of one to the next;
+ * to r0. Uses r4-r8, r12. Loads are side by side: they overlap. */
+#define EDGEQ_WIDEN_ROWS                                                                       \
+    "12:\n"                                                                                    \
+    "subs r8, r2, #16\n"                                                                       \
+    "blo 14f\n"                                                                                \
+    "13:\n"                                                                                    \
+    "ldr r4, [r1]\n"                                                                           \
+    "ldr r5, [r1, #4]\n"                                                                       \
+    "ldr r6, [r1, #8]\n"                                                                       \
+    "ldr r7, [r1, #12]\n"                                                                      \
+    EDGEQ_WIDEN_WORD("r4", "0", "8")                                                           \
+    EDGEQ_WIDEN_WORD("r5", "16", "24")                                                         \
+    EDGEQ_WIDEN_WORD("r6", "32", "40")                                                         \
+    EDGEQ_WIDEN_WORD("r7", "48", "56")                                                         \
+    "adds r1, r1, #16\n"                                                                       \
+    "adds r0, r0, #64\n"                                                                       \
+    "subs r8, r8, #16\n"                                                                       \
+    "bhs 13b\n"                                                                                \
+    "14:\n"                                                                                    \
+    "adds r8, r8, #16\n"                                                                       \
+    "beq 16f\n"                                                                                \
+    "15:\n"                                                                                    \
+    "ldr r4, [r1], #4\n"                                                                       \
+    EDGEQ_WIDEN_WORD("r4", "0", "8")                                                           \
+    "adds r0, r0, #16\n"                                                                       \
+    "subs r8, r8, #4\n"                                                                        \
+    "bne 15b\n"                                                                                \
+    "16:\n"                                                                                    \
+    "add r1, r1, r3\n"                                                                         \
+    "subs r9, r9, #1\n"                                                                        \
+    "bne 12b\n"
+
+/* Three rows of nine bytes from r1, r2 bytes from row to row. Uses r4-r8, r12. */
+#define EDGEQ_WIDEN_NINES                                                                      \
+    "ldr r4, [r1]\n"                                                                           \
+    "ldr r5, [r1, #4]\n"                                                                       \
+    "ldrb r7, [r1, #8]\n"                                                                      \
+    "add r1, r1, r2\n"                                                                         \
+    EDGEQ_WIDEN_WORD("r4", "0", "8")                                                           \
+    EDGEQ_WIDEN_WORD("r5", "16", "24")                                                         \
+    "ldr r4, [r1]\n"                                                                           \
+    "ldr r5, [r1, #4]\n"                                                                       \
+    "ldrb r6, [r1, #8]\n"                                                                      \
+    "add r1, r1, r2\n"                                                                         \
+    EDGEQ_WIDEN_WORD("r4", "32", "40")                                                         \
+    EDGEQ_WIDEN_WORD("r5", "48", "56")                                                         \
+    "ldr r4, [r1]\n"                                                                           \
+    "ldr r5, [r1, #4]\n"                                                                       \
+    "ldrb r8, [r1, #8]\n"                                                                      \
+    "orr r7, r7, r6, lsl #8\n"                                                                 \
+    "orr r7, r7, r8, lsl #16\n"                                                                \
+    EDGEQ_WIDEN_WORD("r4", "64", "72")                                                         \
+    EDGEQ_WIDEN_WORD("r5", "80", "88")                                                         \
+    EDGEQ_WIDEN_WORD("r7", "96", "104")
+
+/* `rows` rows of n bytes, a multiple of 4, not 0; `gap` bytes from the end of one to the next.
+ * Returns where the next words go. */
 static __attribute__((naked, noinline, unused)) uint32_t *
 edgeq_widen_rows(uint32_t *to __attribute__((unused)), const int8_t *from __attribute__((unused)),
                  int32_t n __attribute__((unused)), int32_t gap __attribute__((unused)),
@@ -32,69 +88,8 @@ edgeq_widen_rows(uint32_t *to __attribute__((unused)), const int8_t *from __attr
         ".syntax unified\n"
         "push {r4-r9}\n"
         "ldr r9, [sp, #24]\n"
-        "1:\n"
-        "subs r8, r2, #16\n"
-        "blo 3f\n"
-        "2:\n"
-        "ldr r4, [r1]\n"
-        "ldr r5, [r1, #4]\n"
-        "ldr r6, [r1, #8]\n"
-        "ldr r7, [r1, #12]\n"
-        EDGEQ_WIDEN_WORD("r4", "0", "8")
-        EDGEQ_WIDEN_WORD("r5", "16", "24")
-        EDGEQ_WIDEN_WORD("r6", "32", "40")
-        EDGEQ_WIDEN_WORD("r7", "48", "56")
-        "adds r1, r1, #16\n"
-        "adds r0, r0, #64\n"
-        "subs r8, r8, #16\n"
-        "bhs 2b\n"
-        "3:\n"
-        "adds r8, r8, #16\n"
-        "beq 5f\n"
-        "4:\n"
-        "ldr r4, [r1], #4\n"
-        EDGEQ_WIDEN_WORD("r4", "0", "8")
-        "adds r0, r0, #16\n"
-        "subs r8, r8, #4\n"
-        "bne 4b\n"
-        "5:\n"
-        "add r1, r1, r3\n"
-        "subs r9, r9, #1\n"
-        "bne 1b\n"
+        EDGEQ_WIDEN_ROWS
         "pop {r4-r9}\n"
-        "bx lr\n");
-}
-
-/* Three rows of nine bytes: eight of each, then the three that are left; `step` bytes from row
- * to row. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_widen_nines(uint32_t *to __attribute__((unused)),
-                  const int8_t *from __attribute__((unused)),
-                  int32_t step __attribute__((unused))) {
-    __asm__ volatile(
-        ".syntax unified\n"
-        "push {r4-r7}\n"
-        "ldr r4, [r1]\n"
-        "ldr r5, [r1, #4]\n"
-        "ldrb r7, [r1, #8]\n"
-        "add r1, r1, r2\n"
-        "ldr r3, [r1]\n"
-        EDGEQ_WIDEN_WORD("r4", "0", "8")
-        EDGEQ_WIDEN_WORD("r5", "16", "24")
-        "ldr r4, [r1, #4]\n"
-        "ldrb r6, [r1, #8]\n"
-        "add r1, r1, r2\n"
-        "ldr r5, [r1]\n"
-        EDGEQ_WIDEN_WORD("r3", "32", "40")
-        EDGEQ_WIDEN_WORD("r4", "48", "56")
-        "ldr r4, [r1, #4]\n"
-        "ldrb r3, [r1, #8]\n"
-        "orr r7, r7, r6, lsl #8\n"
-        "orr r7, r7, r3, lsl #16\n"
-        EDGEQ_WIDEN_WORD("r5", "64", "72")
-        EDGEQ_WIDEN_WORD("r4", "80", "88")
-        EDGEQ_WIDEN_WORD("r7", "96", "104")
-        "pop {r4-r7}\n"
         "bx lr\n");
 }
 /* clang-format on */
@@ -112,6 +107,8 @@ static inline uint32_t *edgeq_widen_rows(uint32_t *to, const int8_t *from, int32
     return to;
 }
 
+/* Three rows of nine bytes: eight of each, then the three that are left; `step` bytes from row
+ * to row. */
 static inline void edgeq_widen_nines(uint32_t *to, const int8_t *from, int32_t step) {
     uint32_t word = 0;
     for (uint32_t i = 0; i < 3; ++i) {
