@@ -94,7 +94,9 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
         height, width, out_h, out_w = 1, height * width, 1, out_h * out_w
     row_taps = window.filter_w * channels
     is_nines = (window.filter_h, row_taps) == (3, 9)
+    is_word = row_taps == TAPS != channels and _has_rows(window) and width * channels >= TAPS
     needs = {
+        "EDGEQ_CONV_2D_WORD_ROWS": is_word,
         "EDGEQ_CONV_2D_EDGES": not is_inside(window, layer.shapes()[0]),
         "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0,
         "EDGEQ_CONV_2D_REST": out_channels % GROUP != 0,
@@ -126,6 +128,7 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
             "dilation_w": window.dilation_w,
             "row_taps": row_taps,
             **parameters_of(op, "input_zero_point", "activation_min", "activation_max"),
+            "has_word_rows": int(is_word),
             "has_runs": int(out_channels % GROUP == 0 and (row_taps % TAPS == 0 or is_nines)),
             "tile": tile_parameters(tile, *rows.shape),
         },

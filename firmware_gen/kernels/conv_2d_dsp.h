@@ -6,7 +6,8 @@
  * as make whole words; then what is left of each row; zeros up to a word. Pixels beside each
  * other that have no tap in the padding are left to edgeq_tile in one run.
  *
- * What is defined some layer needs: EDGEQ_CONV_2D_EDGES padding or distant taps,
+ * What is defined some layer needs: EDGEQ_CONV_2D_EDGES padding or distant taps, and with it
+ * EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of several pixels,
  * EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST output channels
  * that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not int8's range. */
 #ifndef EDGEQ_CONV_2D_DSP_H
@@ -42,7 +43,8 @@ struct edgeq_conv_2d_dsp {
     int8_t input_zero_point;
     int8_t activation_min;
     int8_t activation_max;
-    int8_t has_runs; /* output channels in fours, taps in words or three rows of nine */
+    int8_t has_word_rows; /* of taps; not more than one word, nor less of the image */
+    int8_t has_runs;      /* output channels in fours, taps in words or three rows of nine */
     struct edgeq_tile tile;
 };
 
@@ -79,55 +81,101 @@ edgeq_conv_2d_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *from, int32
 
 #ifdef EDGEQ_CONV_2D_EDGES
 
-/* n taps, from the image or the zero point: to words, or to bytes where those are not whole. */
-static inline __attribute__((always_inline)) void
-edgeq_conv_2d_put(const struct edgeq_conv_2d_dsp *op, const int8_t *from, int32_t n,
-                   uint32_t **to, int8_t **bytes) {
-    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
-#ifdef EDGEQ_CONV_2D_PARTS
-    if (op->channels % 4 != 0) {
-        for (int32_t i = 0; i < n; ++i) {
-            *(*bytes)++ = from != NULL ? from[i] : op->input_zero_point;
-        }
-        return;
+/* A row of n taps, of which first .. end - 1 are inside, to words. */
+static inline uint32_t *edgeq_conv_2d_words(uint32_t *to, const int8_t *from, int32_t first,
+                                            int32_t end, int32_t n, uint32_t zeros) {
+    for (int32_t i = 0; i < first; i += 4) {
+        to = edgeq_widen_word(to, zeros);
     }
-#endif
-    (void)bytes;
-    if (from == NULL) {
-        for (; n > 0; n -= 4) {
-            *to = edgeq_widen_word(*to, zeros);
+    if (first < end) {
+        to = edgeq_widen_rows(to, from + first, end - first, 0, 1);
+    }
+    for (int32_t i = end; i < n; i += 4) {
+        to = edgeq_widen_word(to, zeros);
+    }
+    return to;
+}
+
+#ifdef EDGEQ_CONV_2D_WORD_ROWS
+
+/* Rows of one word, `before` bytes of it in the padding at the left or `after` at the right; the
+ * image has a word in each row. */
+static __attribute__((noinline, unused)) void
+edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
+                        int32_t before, int32_t after, uint32_t *to) {
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    const uint32_t left = (1u << (8 * before)) - 1u;
+    const uint32_t right = ~(0xffffffffu >> (8 * after));
+    for (int32_t i = op->filter_h; i > 0; --i) {
+        uint32_t word = zeros;
+        if (top >= 0 && top < op->input_height) {
+            word = edgeq_load4(x + top * op->input_width * op->channels);
+            word = (word << (8 * before)) >> (8 * after);
+            word |= zeros & (left | right);
         }
-    } else if (n > 0) {
-        *to = edgeq_widen_rows(*to, from, n, 0, 1);
+        to = edgeq_widen_word(to, word);
+        top += op->dilation_h;
     }
 }
 
-/* The taps of one pixel of which some are in the padding, or not contiguous. */
+#endif
+
+/* The taps of one pixel of which some are in the padding, or not contiguous; by way of bytes if
+ * channels are not a multiple of 4. */
 static __attribute__((noinline, unused)) void
 edgeq_conv_2d_edge(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
                    int32_t left, uint32_t *to, int8_t *bytes) {
     const int32_t channels = op->channels;
-    const int32_t taps = op->dilation_w == 1 ? op->filter_w : 1; /* that are contiguous */
+    const bool is_row = op->dilation_w == 1; /* its taps are contiguous */
+    const int32_t columns = is_row ? op->filter_w : 1;
+    const int32_t n = columns * channels;
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    int32_t in_x = left;
+    int32_t filter_x = 0;
     int8_t *at = bytes;
-    for (int32_t filter_y = 0; filter_y < op->filter_h; ++filter_y) {
-        int32_t in_x = left;
-        for (int32_t filter_x = 0; filter_x < op->filter_w; filter_x += taps) {
-            const bool is_row = top >= 0 && top < op->input_height;
-            const int32_t first = is_row ? edgeq_clamp(-in_x, 0, taps) : taps;
-            const int32_t end = edgeq_clamp(op->input_width - in_x, first, taps);
-            edgeq_conv_2d_put(op, NULL, first * channels, &to, &at);
-            edgeq_conv_2d_put(op, x + (top * op->input_width + in_x + first) * channels,
-                               (end - first) * channels, &to, &at);
-            edgeq_conv_2d_put(op, NULL, (taps - end) * channels, &to, &at);
-            in_x += op->dilation_w;
+#ifdef EDGEQ_CONV_2D_WORD_ROWS
+    if (op->has_word_rows) {
+        const int32_t before = edgeq_clamp(-left, 0, op->filter_w) * channels;
+        const int32_t after =
+            edgeq_clamp(left + op->filter_w - op->input_width, 0, op->filter_w) * channels;
+        const int32_t at_x = before > 0 ? 0 : left * channels - after;
+        if (before < 4 && after < 4) {
+            edgeq_conv_2d_word_rows(op, x + at_x, top, before, after, to);
+            return;
         }
-        top += op->dilation_h;
+    }
+#endif
+    for (int32_t i = op->filter_h * (is_row ? 1 : op->filter_w); i > 0; --i) {
+        const bool is_inside = top >= 0 && top < op->input_height;
+        const int32_t first = is_inside ? edgeq_clamp(-in_x, 0, columns) * channels : n;
+        const int32_t end =
+            is_inside ? edgeq_clamp(op->input_width - in_x, 0, columns) * channels : n;
+        const int8_t *const from = x + (top * op->input_width + in_x) * channels;
+#ifdef EDGEQ_CONV_2D_PARTS
+        if (channels % 4 != 0) {
+            for (int32_t j = 0; j < n; ++j) {
+                at[j] = j >= first && j < end ? from[j] : op->input_zero_point;
+            }
+            at += n;
+        } else
+#endif
+        {
+            to = edgeq_conv_2d_words(to, from, first, end, n, zeros);
+        }
+        in_x += op->dilation_w;
+        filter_x += columns;
+        if (filter_x == op->filter_w) {
+            filter_x = 0;
+            in_x = left;
+            top += op->dilation_h;
+        }
     }
 #ifdef EDGEQ_CONV_2D_PARTS
     if (channels % 4 != 0) {
         edgeq_conv_2d_rows(op, bytes, op->row_taps, to);
     }
 #endif
+    (void)at;
 }
 
 #endif
@@ -167,6 +215,7 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
     struct edgeq_tile_run run = {
         .x = scratch - skipped / 4,
         .skipped = skipped,
+        .entry = edgeq_tile_entry(op->tile.nbytes),
         .x_end = scratch + op->tile.nbytes / 4,
         .weights_end = weights + op->tile.groups * (op->tile.group_nbytes / 4),
         .half = op->tile.half,

@@ -43,7 +43,7 @@ struct edgeq_tile {
 struct edgeq_tile_run {
     const uint32_t *x; /* where the widened pixels are, less `skipped` bytes */
     uint32_t skipped;  /* what nbytes lacks to a multiple of 128 */
-    uint32_t entry;    /* the assembly's own */
+    uint32_t entry;    /* edgeq_tile_entry of the taps */
     const uint32_t *x_end;
     const int32_t *weights_end;
     int8_t *out0; /* four bytes for each group */
@@ -59,6 +59,13 @@ struct edgeq_tile_run {
     int32_t gap;        /* from the end of a row of taps to the next */
     int32_t rows;       /* 0: the pixels are widened already */
 };
+
+/* Where in the code of the loop to begin: two steps of 48 bytes for each 16 that nbytes lacks to
+ * a multiple of 256, four between the halves; 1 for Thumb code. */
+static inline uint32_t edgeq_tile_entry(uint32_t nbytes) {
+    const uint32_t missing = (0u - nbytes) & 240u;
+    return missing * 6 + (missing >= 128 ? 4 : 0) + 1;
+}
 
 #ifdef EDGEQ_HAS_DSP
 
@@ -80,6 +87,25 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
     "smlad r9, r4, r3, r9\n"                                                                   \
     "smlad r12, r5, r2, r12\n"                                                                 \
     "smlad lr, r5, r3, lr\n"
+
+/* 32 taps: 768 bytes of code. */
+#define EDGEQ_TILE_STEPS                                                                       \
+    EDGEQ_TILE_STEP("0", "4")                                                                  \
+    EDGEQ_TILE_STEP("8", "12")                                                                 \
+    EDGEQ_TILE_STEP("16", "20")                                                                \
+    EDGEQ_TILE_STEP("24", "28")                                                                \
+    EDGEQ_TILE_STEP("32", "36")                                                                \
+    EDGEQ_TILE_STEP("40", "44")                                                                \
+    EDGEQ_TILE_STEP("48", "52")                                                                \
+    EDGEQ_TILE_STEP("56", "60")                                                                \
+    EDGEQ_TILE_STEP("64", "68")                                                                \
+    EDGEQ_TILE_STEP("72", "76")                                                                \
+    EDGEQ_TILE_STEP("80", "84")                                                                \
+    EDGEQ_TILE_STEP("88", "92")                                                                \
+    EDGEQ_TILE_STEP("96", "100")                                                               \
+    EDGEQ_TILE_STEP("104", "108")                                                              \
+    EDGEQ_TILE_STEP("112", "116")                                                              \
+    EDGEQ_TILE_STEP("120", "124")
 
 /* p of a channel's two pixels to bytes `at`; r3 the factor, r5 half, r0 and r2 the outputs. */
 #define EDGEQ_TILE_OUT(p0, p1, factor, at)                                                     \
@@ -158,8 +184,8 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
 #define EDGEQ_TILE_SIGNED_OUT
 #endif
 
-/* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 32 taps; it is
- * entered further down, by the bytes skipped, if the taps are not a multiple. */
+/* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 64 taps in two
+ * halves; it is entered further down if the taps are not a multiple. */
 static __attribute__((naked, noinline, unused)) void
 edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
     /* clang-format off */
@@ -167,10 +193,9 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
         "ldm r0!, {r1-r9}\n"
+        "mov r10, r3\n"
         "adr.w r3, 20f\n"
-        "add r10, r2, r2, lsl #1\n"
-        "add r3, r3, r10, lsl #1\n"
-        "orr r3, r3, #1\n"
+        "add r3, r3, r10\n"
         "sub sp, sp, #68\n"
         "mov r10, sp\n"
         "stm r10!, {r1-r9}\n"
@@ -212,22 +237,10 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "subs r1, r1, r2\n"
         "bx r3\n"
         "20:\n"
-        EDGEQ_TILE_STEP("0", "4")
-        EDGEQ_TILE_STEP("8", "12")
-        EDGEQ_TILE_STEP("16", "20")
-        EDGEQ_TILE_STEP("24", "28")
-        EDGEQ_TILE_STEP("32", "36")
-        EDGEQ_TILE_STEP("40", "44")
-        EDGEQ_TILE_STEP("48", "52")
-        EDGEQ_TILE_STEP("56", "60")
-        EDGEQ_TILE_STEP("64", "68")
-        EDGEQ_TILE_STEP("72", "76")
-        EDGEQ_TILE_STEP("80", "84")
-        EDGEQ_TILE_STEP("88", "92")
-        EDGEQ_TILE_STEP("96", "100")
-        EDGEQ_TILE_STEP("104", "108")
-        EDGEQ_TILE_STEP("112", "116")
-        EDGEQ_TILE_STEP("120", "124")
+        EDGEQ_TILE_STEPS
+        "adds r0, r0, #128\n"
+        "adds r1, r1, #128\n"
+        EDGEQ_TILE_STEPS
         "ldr r2, [sp, #12]\n"
         "adds r0, r0, #128\n"
         "adds r1, r1, #128\n"
