@@ -98,8 +98,8 @@ static inline uint32_t *edgeq_conv_2d_words(uint32_t *to, const int8_t *from, in
 
 #ifdef EDGEQ_CONV_2D_WORD_ROWS
 
-/* Rows of one word, `before` bytes of it in the padding at the left or `after` at the right; the
- * image has a word in each row. */
+/* Rows of one word, `before` bytes of it in the padding at the left or `after` at the right;
+ * the image has a word in each row. */
 static __attribute__((noinline, unused)) void
 edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
                         int32_t before, int32_t after, uint32_t *to) {

@@ -3,9 +3,9 @@
  * Two channels share a word of weights: h = 256 * w1 + w0 in each int16, so that
  *     A = sum(h * x)  = 256 * S1 + S0        (SMLAD)
  *     B = sum(w0 * x) = S0                   (SMLAD of SXTB16(h))
- * and p1 = A - B = 256 * S1, exact modulo 2**32 as long as |S1| < 2**23, which the generator has
- * proven of every channel with its bias; p0 = 256 * B. The pixels are widened to int16 once and
- * serve all channels; bytes 0, 2 and 1, 3 of each four are pairs, as SXTB16 gives them.
+ * and p1 = A - B = 256 * S1, exact modulo 2**32 as long as |S1| < 2**23, which the generator
+ * has proven of every channel with its bias; p0 = 256 * B. The pixels are widened to int16 once
+ * and serve all channels; bytes 0, 2 and 1, 3 of each four are pairs, as SXTB16 gives them.
  *
  * What A and B start with brings the bias, and a fraction of 1/256 accumulators that is the
  * channel's own. Then
@@ -60,8 +60,8 @@ struct edgeq_tile_run {
     int32_t rows;       /* 0: the pixels are widened already */
 };
 
-/* Where in the code of the loop to begin: two steps of 48 bytes for each 16 that nbytes lacks to
- * a multiple of 256, four between the halves; 1 for Thumb code. */
+/* Where in the code of the loop to begin: two steps of 48 bytes for each 16 that nbytes lacks
+ * to a multiple of 256, four between the halves; 1 for Thumb code. */
 static inline uint32_t edgeq_tile_entry(uint32_t nbytes) {
     const uint32_t missing = (0u - nbytes) & 240u;
     return missing * 6 + (missing >= 128 ? 4 : 0) + 1;
@@ -129,8 +129,7 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
     "bne 9f\n"                                                                                 \
     "17:\n"                                                                                    \
     "mov r11, r1\n"                                                                            \
-    "mov r2, r3\n" EDGEQ_WIDEN_NINES                                                           \
-    "ldr r9, [sp, #52]\n"                                                                      \
+    "mov r2, r3\n" EDGEQ_WIDEN_NINES "ldr r9, [sp, #52]\n"                                     \
     "add r1, r11, r9\n"                                                                        \
     "add r0, r0, r10\n"                                                                        \
     "subs r10, r10, #4\n"                                                                      \
@@ -146,39 +145,49 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
     "cmp r2, #0\n"                                                                             \
     "bne 6f\n"
 /* Channel 1 before 0, for B is still whole; the outputs' addresses when all is done. */
-#define EDGEQ_TILE_SIGNED_OUT                                                                  \
-    "6:\n"                                                                                     \
-    "ldr r5, [r1, #24]\n"                                                                      \
-    "ldr r3, [r1, #4]\n"                                                                       \
-    "ldrb r0, [r1, #21]\n"                                                                     \
-    "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED("r6")                                            \
-    "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7")                                            \
-    "ldr r3, [r1]\n"                                                                           \
-    "ldrb r4, [r1, #16]\n"                                                                     \
-    "ldrb r0, [r1, #20]\n"                                                                     \
-    "adds r8, r4, r8, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r8")                                    \
-    "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r9")                                    \
-    "ldr r3, [r1, #12]\n"                                                                      \
-    "ldrb r0, [r1, #23]\n"                                                                     \
-    "subs r10, r10, r12\n" EDGEQ_TILE_ONE_SIGNED("r10")                                        \
-    "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED("r11")                                         \
-    "ldr r3, [r1, #8]\n"                                                                       \
-    "ldrb r4, [r1, #17]\n"                                                                     \
-    "ldrb r0, [r1, #22]\n"                                                                     \
-    "adds r12, r4, r12, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r12")                                 \
-    "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("lr")                                    \
-    "ldr r0, [sp, #20]\n"                                                                      \
-    "ldr r2, [sp, #24]\n"                                                                      \
-    "strb r8, [r0], #4\n"                                                                      \
-    "strb r9, [r2], #4\n"                                                                      \
-    "strb r6, [r0, #-3]\n"                                                                     \
-    "strb r7, [r2, #-3]\n"                                                                     \
-    "strb r12, [r0, #-2]\n"                                                                    \
-    "strb lr, [r2, #-2]\n"                                                                     \
-    "strb r10, [r0, #-1]\n"                                                                    \
-    "strb r11, [r2, #-1]\n"                                                                    \
-    "adds r1, r1, #28\n"                                                                       \
-    "b 7b\n"
+#define EDGEQ_TILE_SIGNED_OUT                                                                                                                                           \
+    "6:\n"                                                                                                                                                              \
+    "ldr r5, [r1, #24]\n"                                                                                                                                               \
+    "ldr r3, [r1, #4]\n"                                                                                                                                                \
+    "ldrb r0, [r1, #21]\n"                                                                                                                                              \
+    "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED(                                                                                                                          \
+        "r6") "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7") "ldr r3, [r1]\n"                                                                                          \
+                                                              "ldrb r4, [r1, #16]\n"                                                                                    \
+                                                              "ldrb r0, [r1, #20]\n"                                                                                    \
+                                                              "adds r8, r4, r8, lsl "                                                                                   \
+                                                              "#8\n" EDGEQ_TILE_ONE_SIGNED("r"                                                                          \
+                                                                                           "8") "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED(                      \
+                                                                  "r9") "ldr r3, [r1, #12]\n"                                                                           \
+                                                                        "ldrb r0, [r1, #23]\n"                                                                          \
+                                                                        "subs r10, r10, "                                                                               \
+                                                                        "r12"                                                                                           \
+                                                                        "\n" EDGEQ_TILE_ONE_SIGNED("r10") "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED(                  \
+                                                                            "r11") "ldr r3, "                                                                           \
+                                                                                   "[r1, "                                                                              \
+                                                                                   "#8]\n"                                                                              \
+                                                                                   "ldrb r4, "                                                                          \
+                                                                                   "[r1, "                                                                              \
+                                                                                   "#17]\n"                                                                             \
+                                                                                   "ldrb r0, "                                                                          \
+                                                                                   "[r1, "                                                                              \
+                                                                                   "#22]\n"                                                                             \
+                                                                                   "adds "                                                                              \
+                                                                                   "r12, r4, "                                                                          \
+                                                                                   "r12, lsl "                                                                          \
+                                                                                   "#8"                                                                                 \
+                                                                                   "\n" EDGEQ_TILE_ONE_SIGNED("r12") "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED( \
+                                                                                       "lr") "ldr r0, [sp, #20]\n"                                                      \
+                                                                                             "ldr r2, [sp, #24]\n"                                                      \
+                                                                                             "strb r8, [r0], #4\n"                                                      \
+                                                                                             "strb r9, [r2], #4\n"                                                      \
+                                                                                             "strb r6, [r0, #-3]\n"                                                     \
+                                                                                             "strb r7, [r2, #-3]\n"                                                     \
+                                                                                             "strb r12, [r0, #-2]\n"                                                    \
+                                                                                             "strb lr, [r2, #-2]\n"                                                     \
+                                                                                             "strb r10, [r0, #-1]\n"                                                    \
+                                                                                             "strb r11, [r2, #-1]\n"                                                    \
+                                                                                             "adds r1, r1, #28\n"                                                       \
+                                                                                             "b 7b\n"
 #else
 #define EDGEQ_TILE_CHOICE
 #define EDGEQ_TILE_SIGNED_OUT
@@ -186,8 +195,8 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
 
 /* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 64 taps in two
  * halves; it is entered further down if the taps are not a multiple. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
+static __attribute__((naked, noinline, unused)) void edgeq_tile(const struct edgeq_tile_run *run
+                                                                __attribute__((unused))) {
     /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"

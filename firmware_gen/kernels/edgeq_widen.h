@@ -1,5 +1,5 @@
-/* Bytes of a pixel widened to int16 in every second word: of each four, bytes 0 and 2, then 1 and
- * 3, as SXTB16 gives them. Between them is room for the other pixel of edgeq_tile.h. */
+/* Bytes of a pixel widened to int16 in every second word: of each four, bytes 0 and 2, then 1
+ * and 3, as SXTB16 gives them. Between them is room for the other pixel of edgeq_tile.h. */
 #ifndef EDGEQ_WIDEN_H
 #define EDGEQ_WIDEN_H
 

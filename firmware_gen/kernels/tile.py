@@ -148,7 +148,13 @@ def _channels(op: Any, rows: Array, folded: Array) -> list[Channel]:
     )
     return [
         Channel(
-            m, -s, op.output_zero_point, op.activation_min, op.activation_max, int(low), int(high)
+            m,
+            -s,
+            op.output_zero_point,
+            op.activation_min,
+            op.activation_max,
+            int(low),
+            int(high),
         )
         for m, s, low, high in zip(multiplier, shift, *acc_bounds(rows, folded), strict=True)
     ]
