@@ -172,7 +172,7 @@ class _Writer:
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
-                "".join(f"#define {name}\n" for name in sorted(defines)),
+                self._rounding() + "".join(f"#define {name}\n" for name in sorted(defines)),
                 "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),
@@ -184,6 +184,13 @@ class _Writer:
             ]
         )
         return text.replace("\n\n\n", "\n\n")
+
+    def _rounding(self) -> str:
+        """What edgeq_arith.h must know before it is included."""
+        rounding = self.graph.rounding
+        if rounding == "tflm":
+            return ""
+        return f"#define EDGEQ_ROUNDING EDGEQ_ROUNDING_{rounding.upper()}\n"
 
     def _offsets(self) -> str:
         """An enumeration of where each buffer is, with what it is."""
@@ -269,7 +276,8 @@ def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]
         }
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     ]
-    return json.dumps({"model": graph.name, "layers": layers}, indent=2) + "\n"
+    record = {"model": graph.name, "rounding": graph.rounding, "layers": layers}
+    return json.dumps(record, indent=2) + "\n"
 
 
 def _pointer_macros(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeq.arith import requantize
+from edgeq.arith import Rounding, requantize
 from edgeq.graph import Array
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels.steps import Channel, Step, half_of, step_of
@@ -38,6 +38,7 @@ class Product:
     output_zero_point: int = -128
     activation_min: int = -128
     activation_max: int = 127
+    rounding: Rounding = "tflm"
     name = "product"
 
 
@@ -126,6 +127,7 @@ def channels(draw: st.DrawFn) -> Channel:
         activation_max=draw(st.integers(zero_point, 127)),
         low=low,
         high=draw(st.integers(low + 1, ACC_LIMIT - 1)),
+        rounding=draw(st.sampled_from(("tflm", "single"))),
     )
 
 
@@ -148,11 +150,12 @@ def test_a_channels_step_gives_its_outputs(
 @pytest.mark.parametrize("multiplier", MULTIPLIERS)
 @pytest.mark.parametrize("right", [5, 6, 7, 8])
 @pytest.mark.parametrize("activation_min", [-128, 0])
+@pytest.mark.parametrize("rounding", ["tflm", "single"])
 def test_every_accumulator_of_usual_channels(
-    multiplier: int, right: int, activation_min: int
+    multiplier: int, right: int, activation_min: int, rounding: Rounding
 ) -> None:
     low, high = -(1 << 7 + right + 1), 1 << 7 + right + 1
-    channel = Channel(multiplier, right, 0, activation_min, 127, low, high)
+    channel = Channel(multiplier, right, 0, activation_min, 127, low, high, rounding)
     step = step_of(channel, PREFERRED_SHIFT)
     assert step is not None
     half = half_of(0, PREFERRED_SHIFT)

@@ -168,5 +168,14 @@ KERNEL = Kernel(
     "conv_2d.h",
     emit,
     no_scratch,
-    (Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),),
+    (
+        Variant(
+            "dsp",
+            "conv_2d_dsp.h",
+            why_not_dsp,
+            emit_dsp,
+            dsp_scratch_nbytes,
+            frozenset({"tflm", "single"}),
+        ),
+    ),
 )

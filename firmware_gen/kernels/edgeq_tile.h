@@ -145,49 +145,41 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
     "cmp r2, #0\n"                                                                             \
     "bne 6f\n"
 /* Channel 1 before 0, for B is still whole; the outputs' addresses when all is done. */
-#define EDGEQ_TILE_SIGNED_OUT                                                                                                                                           \
-    "6:\n"                                                                                                                                                              \
-    "ldr r5, [r1, #24]\n"                                                                                                                                               \
-    "ldr r3, [r1, #4]\n"                                                                                                                                                \
-    "ldrb r0, [r1, #21]\n"                                                                                                                                              \
-    "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED(                                                                                                                          \
-        "r6") "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7") "ldr r3, [r1]\n"                                                                                          \
-                                                              "ldrb r4, [r1, #16]\n"                                                                                    \
-                                                              "ldrb r0, [r1, #20]\n"                                                                                    \
-                                                              "adds r8, r4, r8, lsl "                                                                                   \
-                                                              "#8\n" EDGEQ_TILE_ONE_SIGNED("r"                                                                          \
-                                                                                           "8") "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED(                      \
-                                                                  "r9") "ldr r3, [r1, #12]\n"                                                                           \
-                                                                        "ldrb r0, [r1, #23]\n"                                                                          \
-                                                                        "subs r10, r10, "                                                                               \
-                                                                        "r12"                                                                                           \
-                                                                        "\n" EDGEQ_TILE_ONE_SIGNED("r10") "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED(                  \
-                                                                            "r11") "ldr r3, "                                                                           \
-                                                                                   "[r1, "                                                                              \
-                                                                                   "#8]\n"                                                                              \
-                                                                                   "ldrb r4, "                                                                          \
-                                                                                   "[r1, "                                                                              \
-                                                                                   "#17]\n"                                                                             \
-                                                                                   "ldrb r0, "                                                                          \
-                                                                                   "[r1, "                                                                              \
-                                                                                   "#22]\n"                                                                             \
-                                                                                   "adds "                                                                              \
-                                                                                   "r12, r4, "                                                                          \
-                                                                                   "r12, lsl "                                                                          \
-                                                                                   "#8"                                                                                 \
-                                                                                   "\n" EDGEQ_TILE_ONE_SIGNED("r12") "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED( \
-                                                                                       "lr") "ldr r0, [sp, #20]\n"                                                      \
-                                                                                             "ldr r2, [sp, #24]\n"                                                      \
-                                                                                             "strb r8, [r0], #4\n"                                                      \
-                                                                                             "strb r9, [r2], #4\n"                                                      \
-                                                                                             "strb r6, [r0, #-3]\n"                                                     \
-                                                                                             "strb r7, [r2, #-3]\n"                                                     \
-                                                                                             "strb r12, [r0, #-2]\n"                                                    \
-                                                                                             "strb lr, [r2, #-2]\n"                                                     \
-                                                                                             "strb r10, [r0, #-1]\n"                                                    \
-                                                                                             "strb r11, [r2, #-1]\n"                                                    \
-                                                                                             "adds r1, r1, #28\n"                                                       \
-                                                                                             "b 7b\n"
+/* clang-format off */
+#define EDGEQ_TILE_SIGNED_OUT                                                                  \
+    "6:\n"                                                                                     \
+    "ldr r5, [r1, #24]\n"                                                                      \
+    "ldr r3, [r1, #4]\n"                                                                       \
+    "ldrb r0, [r1, #21]\n"                                                                     \
+    "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED("r6")                                            \
+    "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7")                                            \
+    "ldr r3, [r1]\n"                                                                           \
+    "ldrb r4, [r1, #16]\n"                                                                     \
+    "ldrb r0, [r1, #20]\n"                                                                     \
+    "adds r8, r4, r8, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r8")                                    \
+    "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r9")                                    \
+    "ldr r3, [r1, #12]\n"                                                                      \
+    "ldrb r0, [r1, #23]\n"                                                                     \
+    "subs r10, r10, r12\n" EDGEQ_TILE_ONE_SIGNED("r10")                                        \
+    "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED("r11")                                         \
+    "ldr r3, [r1, #8]\n"                                                                       \
+    "ldrb r4, [r1, #17]\n"                                                                     \
+    "ldrb r0, [r1, #22]\n"                                                                     \
+    "adds r12, r4, r12, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r12")                                 \
+    "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("lr")                                    \
+    "ldr r0, [sp, #20]\n"                                                                      \
+    "ldr r2, [sp, #24]\n"                                                                      \
+    "strb r8, [r0], #4\n"                                                                      \
+    "strb r9, [r2], #4\n"                                                                      \
+    "strb r6, [r0, #-3]\n"                                                                     \
+    "strb r7, [r2, #-3]\n"                                                                     \
+    "strb r12, [r0, #-2]\n"                                                                    \
+    "strb lr, [r2, #-2]\n"                                                                     \
+    "strb r10, [r0, #-1]\n"                                                                    \
+    "strb r11, [r2, #-1]\n"                                                                    \
+    "adds r1, r1, #28\n"                                                                       \
+    "b 7b\n"
+/* clang-format on */
 #else
 #define EDGEQ_TILE_CHOICE
 #define EDGEQ_TILE_SIGNED_OUT

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq.arith import clamp, requantize
+from edgeq.arith import Rounding, clamp, requantize_by
 from edgeq.graph import Array
 
 NEAREST = (0, 1, -1, 2, -2, 3, -3)  # fractions around the one that real numbers would want
@@ -33,10 +33,11 @@ class Channel:
     activation_max: int
     low: int
     high: int
+    rounding: Rounding = "tflm"  # or "single"
 
     def output(self, acc: int) -> int:
         """What an accumulator becomes."""
-        y = requantize(acc, self.multiplier, -self.right) + self.zero_point
+        y = requantize_by(self.rounding, acc, self.multiplier, -self.right) + self.zero_point
         return clamp(y, self.activation_min, self.activation_max)
 
 
@@ -60,12 +61,13 @@ def step_of(channel: Channel, t: int, more: int = 0) -> Step | None:
 
     `more` is added to half, and taken back by the fraction: other numbers to choose from.
     """
-    has_signs = channel.activation_min < channel.zero_point
+    is_tflm = channel.rounding == "tflm"
+    has_signs = is_tflm and channel.activation_min < channel.zero_point
     if channel.right + 7 < t or (has_signs and channel.right > t):
         return None
     lowest, highest = channel.output(channel.low), channel.output(channel.high)
     outputs = np.arange(lowest + 1, highest + 1, dtype=np.int64)
-    first = _first_accs(outputs - channel.zero_point, channel.multiplier, channel.right)
+    first = _first_accs(outputs - channel.zero_point, channel)
     half = half_of(channel.zero_point, t) + more
     reached_at, reached = first, (outputs << t) - half
     before, limit = first - 1, reached
@@ -78,7 +80,8 @@ def step_of(channel: Channel, t: int, more: int = 0) -> Step | None:
     sign = 1 << t >> channel.right if has_signs else 0
     lost = channel.right + 7 - t  # bits of the multiplier
     ideal = (channel.multiplier + (1 << lost >> 1)) >> lost
-    wanted = round(((1 << 38) - (more << 32 + lost)) / channel.multiplier)
+    once = (1 << 38) if is_tflm else 0  # half a unit of the first rounding
+    wanted = round((once - (more << 32 + lost)) / channel.multiplier)
     for fraction in (wanted + d for d in NEAREST):
         if max(256 * channel.high + fraction, -256 * channel.low - fraction) >= 1 << 31:
             continue
@@ -89,15 +92,19 @@ def step_of(channel: Channel, t: int, more: int = 0) -> Step | None:
     return None
 
 
-def _first_accs(y: Array, multiplier: int, right: int) -> Array:
-    """The least accumulator that requantize takes to each of y, in int64.
+def _first_accs(y: Array, channel: Channel) -> Array:
+    """The least accumulator that becomes each of y, in int64.
 
     requantize is floor((acc * multiplier + 2**30 + 2**(30 + right)) / 2**(31 + right)), the
-    numerator less 2**31 where acc < 0.
+    numerator less 2**31 where acc < 0; rounded once, 2**30 and 2**31 are not in it.
     """
-    numerator = (y << 31 + right) - (1 << 30) - (1 << 30 + right)
-    first: Array = -(-numerator // multiplier)
-    negative = -(-(numerator + (1 << 31)) // multiplier)
+    multiplier, right = channel.multiplier, channel.right
+    numerator = (y << 31 + right) - (1 << 30 + right)
+    if channel.rounding == "single":
+        once: Array = -(-numerator // multiplier)
+        return once
+    first: Array = -(-(numerator - (1 << 30)) // multiplier)
+    negative = -(-(numerator + (1 << 30)) // multiplier)
     return np.where(first > 0, first, np.minimum(negative, 0))
 
 

@@ -155,6 +155,7 @@ def _channels(op: Any, rows: Array, folded: Array) -> list[Channel]:
             op.activation_max,
             int(low),
             int(high),
+            op.rounding,
         )
         for m, s, low, high in zip(multiplier, shift, *acc_bounds(rows, folded), strict=True)
     ]
