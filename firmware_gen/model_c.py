@@ -7,7 +7,7 @@ edgeq_model_run is the sequence of calls. Activations are at the plan's offsets 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -167,7 +167,7 @@ class _Writer:
                         f"constant {tensor.name} is {tensor.dtype}, cannot be read"
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
-        return LayerCode((*extra, *code.constants), code.function, code.parameters, code.calls)
+        return replace(code, constants=(*extra, *code.constants))
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
@@ -182,12 +182,14 @@ class _Writer:
     def source(self, code: list[LayerCode], headers: list[str], copies: Copies) -> str:
         """The text of model.c."""
         layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
+        defines = {name for parts in code for name in parts.defines}
         text = "\n".join(
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
                 (profiled.include() if self.measured else "")
                 + self._rounding()
+                + "".join(f"#define {name}\n" for name in sorted(defines))
                 + "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),

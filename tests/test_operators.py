@@ -187,6 +187,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "pixel_sum",
         "row",
         "tile",
+        "widen",
         "window",
     }
     assert extra == {f"edgeq_{name}.h" for name in shared}

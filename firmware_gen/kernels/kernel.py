@@ -101,6 +101,7 @@ class LayerCode:
     function: str = ""  # and `struct <function>`, its parameters; "" if there is no code
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
+    defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
 
 
 def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
