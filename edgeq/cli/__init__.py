@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import demo, firmware, model, profile
+from edgeq.cli import demo, firmware, model, profile, quantize
 from edgeq.errors import EdgeqError
 
 
@@ -41,7 +41,8 @@ explain = typer.Typer(help="Show the arithmetic.", no_args_is_help=True)
 app.add_typer(explain, name="explain")
 
 app.command("inspect")(model.inspect_command)
-app.command("quantize")(model.quantize_command)
+app.command("quantize")(quantize.quantize_command)
+app.command("check-data")(quantize.check_data_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
 app.command("demo")(demo.demo_command)

@@ -1,4 +1,4 @@
-"""Commands on models alone: inspect, quantize, run, evaluate, explain."""
+"""Commands on models alone: inspect, run, evaluate, explain."""
 
 from __future__ import annotations
 
@@ -21,13 +21,10 @@ from edgeq.data import read_input, read_labelled, to_input
 from edgeq.errors import DataError
 from edgeq.evaluate import evaluate, run_graph
 from edgeq.explain import multiplier_rows
-from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
-from edgeq.model_file import save_graph
 from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
-from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
 
@@ -59,48 +56,6 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         picture.model_picture(graph, rows, plan, console.width),
         picture.model_summary(graph, optimized, rows, plan),
     )
-
-
-def quantize_command(
-    model: ModelArgument,
-    calibration: Annotated[Path, typer.Option(help=".npz or .npy of representative samples.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first COUNT samples.")
-    ] = None,
-    input_scale: InputScaleOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Quantize a float model after training, calibrated by min/max over samples."""
-    graph = read_model(model)
-    if graph.is_quantized:
-        raise DataError(f"{model}: is quantized already; it can be used as it is")
-    x = read_input(graph, calibration, input_scale, count, say)
-    with progress_bar("calibrating") as progress:
-        quantized = quantize(graph, x, progress=progress)
-    save_graph(quantized, output)
-    plan = plan_memory(arrange(optimize(quantized)))
-    source = quantized.input_tensors()[0]
-    record = {
-        "output": output,
-        "samples": len(x),
-        "layers": len(quantized.nodes),
-        "float_weight_nbytes": _weight_nbytes(graph),
-        "weight_nbytes": _weight_nbytes(quantized),
-        "arena_nbytes": plan.arena_nbytes,
-        "input": picture.tensor_row(source),
-    }
-    show(
-        json,
-        record,
-        f"{output}: {len(quantized.nodes)} integer layers, calibrated on {len(x)} samples\n"
-        f"weights {_weight_nbytes(graph):,} -> {_weight_nbytes(quantized):,} bytes, "
-        f"arena {plan.arena_nbytes:,} bytes",
-    )
-
-
-def _weight_nbytes(graph: Graph) -> int:
-    return sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
 
 
 def run_command(
