@@ -98,7 +98,7 @@ def quantize_auto(
     scheme = scheme or Scheme()
     start = clock()
     judged = run_passes(without_last_curve(graph))
-    kept = SampleStream(judged, samples).first(LIMIT)[judged.inputs[0]]
+    kept = SampleStream(judged, samples).spread(LIMIT)[judged.inputs[0]]
     if len(graph.inputs) != 1:
         raise DataError(f"{graph.name}: has {len(graph.inputs)} inputs, must have one")
     if len(kept) < HELD_OUT:

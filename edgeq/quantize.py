@@ -13,7 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.calibrate import CalibrationProgress, Range, calibrate
-from edgeq.correction import after_calibration, before_calibration, parse_corrections
+from edgeq.correction import (
+    SAMPLES,
+    after_calibration,
+    before_calibration,
+    parse_corrections,
+)
 from edgeq.errors import GraphError, QuantizeError
 from edgeq.graph import Graph, Node, QuantParams, Tensor
 from edgeq.grids import activation_grids
@@ -28,6 +33,7 @@ from edgeq.samples import Samples, SampleStream
 from edgeq.scheme import MOST_BITS, Scheme
 
 INT8 = np.dtype(np.int8)
+DEFAULT_METHOD = "mse"
 FEW = 4  # names listed in a note
 
 Note = Callable[[str], None]  # takes a line for the user
@@ -37,7 +43,7 @@ def quantize(
     graph: Graph,
     samples: Samples | SampleStream,
     *,
-    method: str | Iterable[str] = "minmax",
+    method: str | Iterable[str] = DEFAULT_METHOD,
     scheme: Scheme | None = None,
     correct: str | Iterable[str] | None = None,
     progress: CalibrationProgress | None = None,
@@ -47,7 +53,7 @@ def quantize(
 
     `method`: how ranges are chosen, as in calibrate.calibrate; `scheme`: the kinds of grids and
     the bits of filters; `correct`: what is done against the loss (correction.CORRECTIONS),
-    None: rounding and bias below 8 bits of filters, nothing at 8.
+    None: bias, and rounding where filters have less than 8 bits.
     Inputs and outputs of the result are int8. `note` is told what was done and what deserves
     attention: a set of one sample, constant activations, filters of nothing but zeros.
 
@@ -57,11 +63,12 @@ def quantize(
     """
     scheme = scheme or Scheme()
     if correct is None:
-        correct = () if scheme.weight_bits == MOST_BITS else ("rounding", "bias")
+        correct = ("bias",) if scheme.weight_bits == MOST_BITS else ("rounding", "bias")
     names = parse_corrections(correct)
     prepared = run_passes(graph)
     check_constants(prepared, note)
     stream = samples if isinstance(samples, SampleStream) else SampleStream(prepared, samples)
+    stream.keep = SAMPLES
     prepared = before_calibration(prepared, stream, scheme, names, note)
     ranges = calibrate(
         prepared, stream, method=method, symmetric=scheme.is_symmetric, progress=progress

@@ -89,8 +89,8 @@ def _open(path: Path, tensor: Tensor) -> tuple[int, _Parts]:
     x = read_array(path) if x is None else x
     if x.shape == tensor.shape[1:]:
         x = x[np.newaxis]
-    if not len(x.shape) or len(x) == 0:
-        raise DataError(f"{path}: no samples, must be at least one")
+    if x.ndim == 0 or len(x) == 0:
+        return 1, lambda: iter([x])  # to_input says what is wrong
     return len(x), lambda: _slices(x)
 
 

@@ -35,6 +35,8 @@ class SampleStream:
         self._make = self._opener(source)
         self._read = 0
         self._is_once = isinstance(source, Iterator)
+        self._kept: _Spread | None = None
+        self.keep = 0  # samples that a pass keeps for `spread`, so that it need not read again
         self.count: int | None = None  # samples in all; None until known
         if isinstance(source, np.ndarray | Sequence):
             first = next(iter(self._make()), None)
@@ -57,28 +59,34 @@ class SampleStream:
                 "again; give an array, a file, or a function that returns the generator"
             )
         self._read += 1
+        self._kept = None
+        kept = _Spread(self.keep)
         done = 0
         for batch in _regrouped(self._batch(item, at=n) for n, item in self._items()):
             if self._limit is not None:
                 batch = [x[: self._limit - done] for x in batch]
-            yield {t.name: x for t, x in zip(self._tensors, batch, strict=True)}
+            named = {t.name: x for t, x in zip(self._tensors, batch, strict=True)}
+            kept.add(named)
+            yield named
             done += batch[0].shape[0]
             if done == self._limit:
                 break
         if not done:
             raise DataError(f"no samples for '{self._tensors[0].name}', must be at least one")
         self.count = done
+        self._kept = kept
 
-    def first(self, count: int) -> dict[str, Array]:
-        """The first `count` samples, all at once."""
-        kept: list[dict[str, Array]] = []
-        done = 0
-        for batch in self:
-            kept.append({name: x[: count - done] for name, x in batch.items()})
-            done += next(iter(kept[-1].values())).shape[0]
-            if done >= count:
-                break
-        return {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+    def spread(self, most: int) -> dict[str, Array]:
+        """At most `most` samples, evenly spaced, all at once.
+
+        Those of the last pass if `keep` asked for as many; else the stream is read once more.
+        """
+        if self._kept is None or self.keep != most:
+            self.keep = most
+            for _ in self:
+                pass
+        assert self._kept is not None
+        return self._kept.samples()
 
     def _opener(self, source: Samples) -> Callable[[], Iterable[Array | tuple[Array, ...]]]:
         if not isinstance(source, Iterable):
@@ -118,6 +126,30 @@ def check_samples(graph: Graph, samples: Array | Sequence[Array]) -> dict[str, A
     """
     parts = list(SampleStream(graph, samples))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+class _Spread:
+    """Every stride-th sample of a stream of unknown length, the stride doubled when full."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._stride, self._index = 1, 0
+        self._items: list[dict[str, Array]] = []
+
+    def add(self, batch: dict[str, Array]) -> None:
+        """Take in a batch; what is kept is copied, so that the batch can go."""
+        for i in range(next(iter(batch.values())).shape[0] if self._most else 0):
+            if self._index % self._stride == 0:
+                if len(self._items) == self._most:
+                    self._items = self._items[::2]
+                    self._stride *= 2
+                if self._index % self._stride == 0:
+                    self._items.append({n: x[i : i + 1].copy() for n, x in batch.items()})
+            self._index += 1
+
+    def samples(self) -> dict[str, Array]:
+        """What is kept, by input name."""
+        return {n: np.concatenate([item[n] for item in self._items]) for n in self._items[0]}
 
 
 def _checked(x: Array, tensor: Tensor, at: int) -> Array:

@@ -28,7 +28,7 @@ from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize, run_passes
 from edgeq.passes.arrange import arrange
-from edgeq.quantize import quantize
+from edgeq.quantize import DEFAULT_METHOD, quantize
 from edgeq.report import model as picture
 from edgeq.sample_files import SampleFiles
 from edgeq.samples import SampleStream
@@ -82,14 +82,15 @@ def quantize_command(
             "--method",
             "--calibrate",
             help=f"{AUTO}, or how ranges are chosen: {', '.join(METHODS)} (percentile:99.9); "
-            "PATTERN=METHOD for some tensors. May be given several times; else minmax.",
+            "PATTERN=METHOD for some tensors. May be given several times; "
+            f"else {DEFAULT_METHOD}.",
         ),
     ] = None,
     correct: Annotated[
         str | None,
         typer.Option(
             help=f"Corrections, with commas: {', '.join(CORRECTIONS)}; or none. "
-            "Else rounding,bias below 8 bits, none at 8."
+            "Else bias, below 8 bits rounding,bias."
         ),
     ] = None,
     weights: Annotated[
@@ -116,7 +117,7 @@ def quantize_command(
         weight_range=None if weight_range is None else weight_range.value,
         activations=activations.value,
     )
-    methods = method or ["minmax"]
+    methods = method or [DEFAULT_METHOD]
     if AUTO in methods and (len(methods) > 1 or correct is not None):
         raise QuantizeError(f"--method {AUTO} chooses methods and corrections: give no others")
     graph = read_model(model)

@@ -23,7 +23,7 @@ from edgeq.passes.round_filters import round_filters
 from edgeq.samples import SampleStream
 from edgeq.scheme import Scheme
 
-SAMPLES = 128  # from the front of the stream, held in memory for rounding and biases
+SAMPLES = 128  # spread over the stream, held in memory for rounding and biases
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def after_calibration(
         rounded = correct_layers(
             graph,
             grids,
-            stream.first(SAMPLES),
+            stream.spread(SAMPLES),
             scheme,
             rounding=rounding,
             bias=bias,
@@ -113,6 +113,6 @@ def after_calibration(
         )
     if "bias-analytic" in names:
         rounded = correct_analytically(
-            graph, round_filters(rounded, scheme), stream.first(SAMPLES)
+            graph, round_filters(rounded, scheme), stream.spread(SAMPLES)
         )
     return rounded
