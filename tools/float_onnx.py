@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Node
 from edgeq.ops.activation import NO_MAX, NO_MIN
 from edgeq.ops.add import Add
@@ -100,7 +101,7 @@ class OnnxWriter:
                 source = self.emit("Transpose", [source], perm=[0, 2, 3, 1])
             return self.emit("Flatten", [source])
         else:
-            raise NotImplementedError(f"{node.name}: {op.name}")
+            raise GraphError(f"{node.name}: {op.name} has no ONNX form here")
         low = getattr(op, "activation_min", NO_MIN)
         high = getattr(op, "activation_max", NO_MAX)
         if low == 0.0 and high == NO_MAX:

@@ -11,6 +11,7 @@ from edgeq.float_run import run_float
 from edgeq.graph import Array, Graph
 from edgeq.samples import SampleStream
 
+STEPS = 255  # of the int8 grid; a value is outside if it is by more than half a step
 SETTLED = 0.99  # of its final width, at which a range counts as settled
 EARLY = 0.8  # part of the set whose ranges the rest is held against
 LEAVES = 0.01  # of a range's width, beyond it, at which other data leave it
@@ -140,7 +141,9 @@ def _outside(
         rest = {name: x[fresh:] for name, x in batch.items()}
         for name, values in run_float(graph, rest).items():
             low, high = ranges[name]
-            counts[name] += int(np.count_nonzero((values < low) | (values > high)))
+            half = (high - low) / STEPS / 2
+            outside = (values < low - half) | (values > high + half)
+            counts[name] += int(np.count_nonzero(outside))
             totals[name] += values.size
             over = max(low - float(values.min()), float(values.max()) - high, 0.0)
             farthest[name] = max(farthest[name], over / ((high - low) or 1.0))

@@ -28,11 +28,11 @@ class MseObserver(HistogramObserver):
 
 def mse_range(data: Distribution, *, symmetric: bool) -> Range:
     """The best of each bound in turn, the other held; twice, the second time finer."""
-    low, high = min(data.low, 0.0), max(data.high, 0.0)
+    low, high = ends = min(data.low, 0.0), max(data.high, 0.0)
     if high - low < TINY_RANGE:
         return Range(data.low, data.high)
     if symmetric:
-        low, high = min(low, -high), max(high, -low)
+        low, high = ends = min(low, -high), max(high, -low)
     fractions = np.linspace(1.0, LEAST, STEPS)
     for _ in range(ROUNDS):
         if symmetric:
@@ -42,7 +42,7 @@ def mse_range(data: Distribution, *, symmetric: bool) -> Range:
             high = _best(data, [(low, high * f) for f in fractions], symmetric)[1]
             low = _best(data, [(low * f, high) for f in fractions], symmetric)[0]
         fractions = np.linspace(1.0 + 1 / STEPS, 1.0 - 1 / STEPS, STEPS // 2)
-    return Range(low, high)
+    return Range(float(max(low, ends[0])), float(min(high, ends[1])))
 
 
 def _best(
