@@ -39,6 +39,7 @@ _CORRECTIONS = (
     ("equalize", "absorb", "bias"),
     ("equalize", "absorb", "rounding", "bias"),
     ("bias-analytic",),
+    ("rounding", "bias-analytic"),
 )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgeq.arith import Rounding
 from edgeq.calibrate import CalibrationProgress, Range, calibrate
 from edgeq.correction import (
     SAMPLES,
@@ -28,6 +29,7 @@ from edgeq.ops.quantize import lower_quantize
 from edgeq.ops.weights import TINY_RANGE, quantize_tensor
 from edgeq.passes import run_passes
 from edgeq.passes.prove_accumulators import prove_accumulators
+from edgeq.passes.round_as import round_as
 from edgeq.passes.round_filters import round_filters
 from edgeq.samples import Samples, SampleStream
 from edgeq.scheme import MOST_BITS, Scheme
@@ -46,6 +48,7 @@ def quantize(
     method: str | Iterable[str] = DEFAULT_METHOD,
     scheme: Scheme | None = None,
     correct: str | Iterable[str] | None = None,
+    rounding: Rounding = "tflm",
     progress: CalibrationProgress | None = None,
     note: Note = lambda text: None,
 ) -> Graph:
@@ -53,8 +56,9 @@ def quantize(
 
     `method`: how ranges are chosen, as in calibrate.calibrate; `scheme`: the kinds of grids and
     the bits of filters; `correct`: what is done against the loss (correction.CORRECTIONS),
-    None: bias, and rounding where filters have less than 8 bits.
-    Inputs and outputs of the result are int8. `note` is told what was done and what deserves
+    None: bias-analytic, or rounding and bias where filters have less than 8 bits.
+    `rounding` is the profile of requantization (docs/numerics.md). Inputs and outputs of the
+    result are int8. `note` is told what was done and what deserves
     attention: a set of one sample, constant activations, filters of nothing but zeros.
 
     Raises:
@@ -63,7 +67,7 @@ def quantize(
     """
     scheme = scheme or Scheme()
     if correct is None:
-        correct = ("bias",) if scheme.weight_bits == MOST_BITS else ("rounding", "bias")
+        correct = "bias-analytic" if scheme.weight_bits == MOST_BITS else "rounding,bias"
     names = parse_corrections(correct)
     prepared = run_passes(graph)
     check_constants(prepared, note)
@@ -75,11 +79,15 @@ def quantize(
     )
     check_calibration(ranges, stream, note)
     prepared = after_calibration(prepared, ranges, stream, scheme, names, progress)
-    return quantize_with_ranges(prepared, ranges, scheme=scheme)
+    return quantize_with_ranges(prepared, ranges, rounding, scheme=scheme)
 
 
 def quantize_with_ranges(
-    graph: Graph, ranges: Mapping[str, Range], *, scheme: Scheme | None = None
+    graph: Graph,
+    ranges: Mapping[str, Range],
+    rounding: Rounding = "tflm",
+    *,
+    scheme: Scheme | None = None,
 ) -> Graph:
     """An integer graph of the float `graph` for these ranges of its activations.
 
@@ -89,7 +97,8 @@ def quantize_with_ranges(
     scheme = scheme or Scheme()
     try:
         grids = activation_grids(graph, ranges, symmetric=scheme.is_symmetric)
-        return prove_accumulators(_Lowering(round_filters(graph, scheme), grids).run())
+        lowered = _Lowering(round_filters(graph, scheme), grids).run()
+        return round_as(prove_accumulators(lowered), rounding)
     except GraphError as error:
         raise QuantizeError(f"{graph.name}: cannot be quantized: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Commands on models alone: inspect, run, evaluate, explain."""
+"""Commands on models alone: inspect, export, run, evaluate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgeq.cli.output import (
 from edgeq.data import read_input, read_labelled, to_input
 from edgeq.errors import DataError
 from edgeq.evaluate import evaluate, run_graph
-from edgeq.explain import multiplier_rows
+from edgeq.exporters import write_model
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
@@ -37,6 +37,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
+        "rounding": graph.rounding if graph.is_quantized else None,
         "inputs": [picture.tensor_row(t) for t in graph.input_tensors()],
         "outputs": [picture.tensor_row(t) for t in graph.output_tensors()],
         "layers": rows,
@@ -55,6 +56,29 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         record,
         picture.model_picture(graph, rows, plan, console.width),
         picture.model_summary(graph, optimized, rows, plan),
+    )
+
+
+def export_command(
+    model: ModelArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .tflite, .onnx or .edgeq file to write.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Write a quantized model for other runtimes: int8 .tflite, or ONNX QDQ."""
+    graph = read_model(model)
+    write_model(graph, output)
+    nbytes = output.stat().st_size
+    same = {
+        ".tflite": "read back: the same integers; TFLite Micro gives the same bytes",
+        ".onnx": "float operators between the same integers: others round their own way",
+        ".edgeq": "the same graph",
+    }[output.suffix.lower()]
+    show(
+        json,
+        {"output": output, "nbytes": nbytes, "layers": len(graph.nodes)},
+        f"{output}: {len(graph.nodes)} layers, {nbytes:,} bytes ({same})",
     )
 
 
@@ -108,18 +132,3 @@ def evaluate_command(
         "confusion": result.confusion,
     }
     show(json, record, picture.evaluation_picture(result))
-
-
-def explain_multiplier_command(
-    m: Annotated[float, typer.Option("--m", help="The real factor M = s1 * s2 / s3.")],
-    p: Annotated[int, typer.Option("--p", help="The integer product P to be scaled.")],
-    json: JsonOption = False,
-) -> None:
-    """Show how M * P becomes (M0 * P) >> n: a multiply and a shift, for n = 1..16."""
-    rows = multiplier_rows(m, p)
-    show(json, {"m": m, "p": p, "product": m * p, "rows": rows})
-    if not json:
-        console.print(picture.multiplier_picture(m, p, rows))
-        console.print(picture.error_bars(rows))
-        if not any(row.is_first_within_one for row in rows):
-            say("no n up to 16 comes within one: P is too large for a multiplier this short")

@@ -9,13 +9,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from edgeq.arith import Rounding
 from edgeq.auto_quantize import AutoResult, quantize_auto
 from edgeq.calibration import METHODS
 from edgeq.calibration.check import DataCheck, TensorCheck, check_data
 from edgeq.cli.output import (
+    CountOption,
     InputScaleOption,
     JsonOption,
     ModelArgument,
+    RoundingKind,
     progress_bar,
     say,
     show,
@@ -28,6 +31,7 @@ from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize, run_passes
 from edgeq.passes.arrange import arrange
+from edgeq.passes.round_as import round_as
 from edgeq.quantize import DEFAULT_METHOD, quantize
 from edgeq.report import model as picture
 from edgeq.sample_files import SampleFiles
@@ -59,23 +63,18 @@ class WeightRange(StrEnum):
     mse = "mse"
 
 
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        "--calibration",
-        help="Representative samples: .npz, .npy, or a folder of images or .wav files.",
-    ),
-]
-CountOption = Annotated[
-    int | None, typer.Option(min=1, help="Use only the first COUNT samples.")
-]
+_DATA = typer.Option(
+    "--data",
+    "--calibration",
+    help="Representative samples: .npz, .npy, or a folder of images or .wav files.",
+)
+DataOption = Annotated[Path, _DATA]
 
 
 def quantize_command(
     model: ModelArgument,
-    data: DataOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
+    data: Annotated[Path | None, _DATA] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,7 +89,7 @@ def quantize_command(
         str | None,
         typer.Option(
             help=f"Corrections, with commas: {', '.join(CORRECTIONS)}; or none. "
-            "Else bias, below 8 bits rounding,bias."
+            "Else bias-analytic, below 8 bits rounding,bias."
         ),
     ] = None,
     weights: Annotated[
@@ -108,9 +107,16 @@ def quantize_command(
     ] = 60.0,
     count: CountOption = None,
     input_scale: InputScaleOption = None,
+    rounding: Annotated[
+        RoundingKind | None,
+        typer.Option(help="How products are rounded (`edgeq explain rounding`); else tflm."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantize a float model after training: calibrate, correct, make it integer."""
+    """Quantize a float model after training: calibrate, correct, make it integer.
+
+    A model that is quantized already keeps its scales and gets another --rounding.
+    """
     scheme = Scheme(
         weights=weights.value,
         weight_bits=weight_bits,
@@ -122,7 +128,11 @@ def quantize_command(
         raise QuantizeError(f"--method {AUTO} chooses methods and corrections: give no others")
     graph = read_model(model)
     if graph.is_quantized:
-        raise DataError(f"{model}: is quantized already; it can be used as it is")
+        _round_as(graph, model, output, data, rounding, json)
+        return
+    if data is None:
+        raise DataError(f"{model}: is a float model; name its samples with --data")
+    profile: Rounding = rounding.value if rounding else "tflm"
     samples = SampleFiles(graph, data, input_scale, count, say)
     search: AutoResult | None = None
     if AUTO in methods:
@@ -130,7 +140,7 @@ def quantize_command(
             search = quantize_auto(
                 graph, samples, budget_s=budget, scheme=scheme, progress=progress, note=say
             )
-        quantized = search.graph
+        quantized = round_as(search.graph, profile)
     else:
         with progress_bar("calibrating", "") as progress:
             quantized = quantize(
@@ -139,6 +149,7 @@ def quantize_command(
                 method=methods,
                 scheme=scheme,
                 correct=() if correct == "none" else correct,
+                rounding=profile,
                 progress=progress,
                 note=say,
             )
@@ -152,6 +163,7 @@ def quantize_command(
         "weight_nbytes": _weight_nbytes(quantized),
         "weight_bits": weight_bits,
         "arena_nbytes": plan.arena_nbytes,
+        "rounding": quantized.rounding,
         "input": picture.tensor_row(quantized.input_tensors()[0]),
         "tries": [] if search is None else search.tries,
         "best": None if search is None else search.best,
@@ -163,7 +175,7 @@ def quantize_command(
         *parts,
         f"{output}: {len(quantized.nodes)} integer layers, calibrated on {len(samples)} "
         f"samples\nweights {_weight_nbytes(graph):,} -> {_weight_nbytes(quantized):,} bytes, "
-        f"arena {plan.arena_nbytes:,} bytes",
+        f"arena {plan.arena_nbytes:,} bytes, rounding {quantized.rounding}",
     )
 
 
@@ -199,6 +211,38 @@ def check_data_command(
         "tensors": check.tensors,
     }
     show(json, record, _check_table(check), _check_summary(check))
+
+
+def _round_as(
+    graph: Graph,
+    model: Path,
+    output: Path,
+    data: Path | None,
+    rounding: RoundingKind | None,
+    json: bool,
+) -> None:
+    """Write the integer graph of `model` with another rounding."""
+    if rounding is None or data is not None:
+        raise DataError(
+            f"{model}: is quantized already; it can be used as it is, or get another "
+            "--rounding, without --data"
+        )
+    converted = round_as(graph, rounding.value)
+    save_graph(converted, output)
+    record = {
+        "output": output,
+        "layers": len(converted.nodes),
+        "weight_nbytes": _weight_nbytes(converted),
+        "rounding": converted.rounding,
+        "rounding_before": graph.rounding,
+        "input": picture.tensor_row(converted.input_tensors()[0]),
+    }
+    show(
+        json,
+        record,
+        f"{output}: {len(converted.nodes)} integer layers, scales and weights as they were, "
+        f"rounding {graph.rounding} -> {converted.rounding}",
+    )
 
 
 def _weight_nbytes(graph: Graph) -> int:

@@ -41,12 +41,13 @@ def round_rows(
     importance = np.diagonal(hessian, axis1=1, axis2=2)
     scales = scheme.scales(target, importance)
     q = _spread(target, hessian, scales, scheme.q_max)
+    q = _descend(q, target, hessian, scales, scheme.q_max)
     for _ in range(FITS):
-        q = _descend(q, target, hessian, scales, scheme.q_max)
         fitted = _fitted(q, target, hessian, scales, scheme)
         if np.array_equal(fitted, scales):
             break
         scales = fitted
+        q = _descend(q, target, hessian, scales, scheme.q_max)
     snapped: Array = q * scales[:, None]
     return snapped, scales
 
