@@ -106,7 +106,9 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, int], None]]:
+def progress_bar(
+    title: str, unit: str = "samples"
+) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on stderr while work goes on; yields a function of (done, in all)."""
     with Progress(
         TextColumn("{task.description}"),
@@ -120,7 +122,7 @@ def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, i
     ) as progress:
         task = progress.add_task(title, total=None)
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
 
         yield update
