@@ -22,7 +22,12 @@ from firmware_gen.layers import Choice, choose_kernels
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
 ALIGNMENT = 8  # of the address sanitizer's shadow
-TARGETS = {"portable": PORTABLE, "dsp": Target(has_dsp=True)}
+TARGETS = {
+    "portable": PORTABLE,
+    "dsp": Target(has_dsp=True),
+    "mla": Target(has_mla=True),
+    "v6m": Target(has_mul64=False),
+}
 
 
 def spread_plan(
@@ -149,5 +154,5 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
     used = {kernel.header for kernel in KERNELS.values()} - {None}
     used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "row", "tile", "window"}
+    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "lanes", "row", "tile", "window"}
     assert extra == {f"edgeq_{name}.h" for name in shared}

@@ -8,6 +8,7 @@ from edgeq.graph import Shape
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.window import Window
 from firmware_gen.cores import Target
+from firmware_gen.kernels.conv_2d_lanes import LANES, LANES_V6M
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -105,5 +106,9 @@ KERNEL = Kernel(
     "conv_2d.h",
     emit,
     no_scratch,
-    (Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),),
+    (
+        Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),
+        LANES,
+        LANES_V6M,
+    ),
 )

@@ -1,0 +1,294 @@
+/* Products of four pixels with every channel, on cores that have a 32-bit multiplication but no
+ * DSP extension: two pixels share one multiplication.
+ *
+ * A word of the scratch holds one tap of two pixels, X = x0 + 2**16 * x1, so that
+ *     p = 2**15 + sum(w * X) = (2**15 + s0) + 2**16 * s1       over four taps
+ * has s1 = p >> 16 as long as -2**15 <= s0, s1 < 2**15, which holds where sum(|w|) <= 255: the
+ * generator takes what is beyond that out of the weights, into a list that is added behind.
+ * Over all taps, modulo 2**32,
+ *     T = sum(p) = blocks * 2**15 + S0 + 2**16 * S1      S = sum(p >> 16) = S1
+ * and S0 = T - 2**16 * S - blocks * 2**15. T begins with bias + 2**16 * bias - blocks * 2**15
+ * and S with the bias, so that S and T - 2**16 * S are the accumulators.
+ *
+ * Requantization is edgeq_requantize for shift = -n, 1 <= n <= 23, of |acc| < 2**23:
+ *     c = (2 * zero_point + 1) * 2**(n - 1), half of 2**n and the zero point with it
+ *     out = (doubling_high_mul(acc, m) + c - (acc < 0)) >> n, clamped
+ * as edgeq_tile.h derives. If no result below the zero point is wanted, acc <= 0 gives it.
+ *
+ * A channel in flash: bias * 256 + (32 if it has a list) + n - 1, then the multiplier. A list:
+ * words of tap * 2048 + (256 if it is the last) + the byte to add. */
+#ifndef EDGEQ_LANES_H
+#define EDGEQ_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edgeq_arith.h"
+
+struct edgeq_lanes {
+    uint32_t nbytes;    /* of the scratch: 8 a tap, a multiple of 32 */
+    int32_t step;       /* bytes from a channel's tap to its next: 1, or 8 on Armv6-M */
+    int32_t channels;
+    int32_t output_zero_point;
+    int32_t activation_min;
+    int32_t activation_max;
+};
+
+/* Offset that the assembly has of struct edgeq_lanes. */
+_Static_assert(offsetof(struct edgeq_lanes, nbytes) == 0, "edgeq_lanes");
+
+/* T and S of two pairs of pixels. */
+struct edgeq_lanes_sums {
+    uint32_t t0;
+    uint32_t s0;
+    uint32_t t1;
+    uint32_t s1;
+};
+
+#define EDGEQ_UNUSED __attribute__((unused))
+
+/* clang-format off */
+#if defined(__ARM_ARCH_6M__)
+
+/* One tap: r0 the pixels, r1 + r0 behind the weight; p in r3 and r4. */
+#define EDGEQ_LANES_TAP                                                                        \
+    "ldm r0!, {r5, r6}\n"                                                                      \
+    "ldrsb r2, [r1, r0]\n"                                                                     \
+    "muls r5, r2, r5\n"                                                                        \
+    "adds r3, r3, r5\n"                                                                        \
+    "muls r6, r2, r6\n"                                                                        \
+    "adds r4, r4, r6\n"
+#define EDGEQ_LANES_BLOCK                                                                      \
+    "ldm r0!, {r3, r4}\n"                                                                      \
+    "ldrsb r2, [r1, r0]\n"                                                                     \
+    "muls r3, r2, r3\n"                                                                        \
+    "add r3, r3, r12\n"                                                                        \
+    "muls r4, r2, r4\n"                                                                        \
+    "add r4, r4, r12\n"                                                                        \
+    EDGEQ_LANES_TAP EDGEQ_LANES_TAP EDGEQ_LANES_TAP                                            \
+    "add r8, r8, r3\n"                                                                         \
+    "asrs r3, r3, #16\n"                                                                       \
+    "add r9, r9, r3\n"                                                                         \
+    "add r10, r10, r4\n"                                                                       \
+    "asrs r4, r4, #16\n"                                                                       \
+    "add r11, r11, r4\n"
+
+/* Adds the products with one channel to the sums, which are in r8 to r11; r12: 2**15; lr: the
+ * end of the pixels. Two blocks of four taps a turn, entered at the second if they are odd.
+ * Weights are 8 bytes apart, as the pixels are, so that one register advances both. */
+static __attribute__((naked, noinline, unused)) void
+edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUSED,
+                struct edgeq_lanes_sums *sums EDGEQ_UNUSED,
+                const struct edgeq_lanes *lanes EDGEQ_UNUSED) {
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n"
+        "mov r5, r9\n"
+        "mov r6, r10\n"
+        "mov r7, r11\n"
+        "push {r2, r4-r7}\n"
+        "ldm r2!, {r4-r7}\n"
+        "mov r8, r4\n"
+        "mov r9, r5\n"
+        "mov r10, r6\n"
+        "mov r11, r7\n"
+        "movs r4, #128\n"
+        "lsls r4, r4, #8\n"
+        "mov r12, r4\n"
+        "ldr r3, [r3]\n"
+        "adds r4, r3, r0\n"
+        "mov lr, r4\n"
+        "subs r1, r1, r0\n"
+        "subs r1, #8\n"
+        "lsls r3, r3, #26\n"
+        "bmi 2f\n"
+        "1:\n"
+        EDGEQ_LANES_BLOCK
+        "2:\n"
+        EDGEQ_LANES_BLOCK
+        "cmp r0, lr\n"
+        "bne 1b\n"
+        "pop {r2, r4-r7}\n"
+        "mov r0, r8\n"
+        "mov r1, r9\n"
+        "stm r2!, {r0, r1}\n"
+        "mov r0, r10\n"
+        "mov r1, r11\n"
+        "stm r2!, {r0, r1}\n"
+        "mov r8, r4\n"
+        "mov r9, r5\n"
+        "mov r10, r6\n"
+        "mov r11, r7\n"
+        "pop {r4-r7, pc}\n");
+}
+
+#elif defined(__ARM_ARCH_7M__)
+
+/* Two taps after the first two: p in r7 and r12. */
+#define EDGEQ_LANES_BLOCK                                                                      \
+    "ldm r0!, {r3-r6}\n"                                                                       \
+    "ldrsb r2, [r1], #1\n"                                                                     \
+    "mla r7, r3, r2, lr\n"                                                                     \
+    "mla r12, r4, r2, lr\n"                                                                    \
+    "ldrsb r2, [r1], #1\n"                                                                     \
+    "mla r7, r5, r2, r7\n"                                                                     \
+    "mla r12, r6, r2, r12\n"                                                                   \
+    "ldm r0!, {r3-r6}\n"                                                                       \
+    "ldrsb r2, [r1], #1\n"                                                                     \
+    "mla r7, r3, r2, r7\n"                                                                     \
+    "mla r12, r4, r2, r12\n"                                                                   \
+    "ldrsb r2, [r1], #1\n"                                                                     \
+    "mla r7, r5, r2, r7\n"                                                                     \
+    "mla r12, r6, r2, r12\n"                                                                   \
+    "add r8, r8, r7\n"                                                                         \
+    "add r9, r9, r7, asr #16\n"                                                                \
+    "add r10, r10, r12\n"                                                                      \
+    "add r11, r11, r12, asr #16\n"
+
+/* Adds the products with one channel to the sums, which are in r8 to r11; lr: 2**15. Four
+ * blocks of four taps a turn, entered further down if they are not a multiple of that. */
+static __attribute__((naked, noinline, unused)) void
+edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUSED,
+                struct edgeq_lanes_sums *sums EDGEQ_UNUSED,
+                const struct edgeq_lanes *lanes EDGEQ_UNUSED) {
+    __asm__ volatile(
+        ".syntax unified\n"
+        "ldr r3, [r3]\n"
+        "ubfx r12, r3, #5, #2\n"
+        "add r3, r3, r0\n"
+        "push {r2-r11, lr}\n"
+        "ldm r2, {r8-r11}\n"
+        "mov lr, #0x8000\n"
+        "tbb [pc, r12]\n"
+        "8:\n"
+        ".byte (20f - 8b) / 2\n"
+        ".byte (23f - 8b) / 2\n"
+        ".byte (22f - 8b) / 2\n"
+        ".byte (21f - 8b) / 2\n"
+        "20:\n"
+        EDGEQ_LANES_BLOCK
+        "21:\n"
+        EDGEQ_LANES_BLOCK
+        "22:\n"
+        EDGEQ_LANES_BLOCK
+        "23:\n"
+        EDGEQ_LANES_BLOCK
+        "ldr r2, [sp, #4]\n"
+        "cmp r0, r2\n"
+        "bne 20b\n"
+        "ldr r2, [sp], #8\n"
+        "stm r2, {r8-r11}\n"
+        "pop {r4-r11, pc}\n");
+}
+/* clang-format on */
+
+#else
+
+static inline void edgeq_lanes_dot(const uint32_t *x, const int8_t *weights,
+                                   struct edgeq_lanes_sums *sums,
+                                   const struct edgeq_lanes *lanes) {
+    const uint32_t *const end = x + lanes->nbytes / 4;
+    while (x < end) {
+        uint32_t p0 = 1u << 15;
+        uint32_t p1 = 1u << 15;
+        for (int32_t i = 0; i < 4; ++i) {
+            const uint32_t w = (uint32_t)(int32_t)*weights;
+            p0 += w * x[0];
+            p1 += w * x[1];
+            weights += lanes->step;
+            x += 2;
+        }
+        sums->t0 += p0;
+        sums->s0 += (uint32_t)((int32_t)p0 >> 16);
+        sums->t1 += p1;
+        sums->s1 += (uint32_t)((int32_t)p1 >> 16);
+    }
+}
+
+#endif
+/* clang-format on */
+
+/* The products with a list; returns what is behind it. */
+static inline const uint32_t *edgeq_lanes_list(const uint32_t *x, const uint32_t *list,
+                                               struct edgeq_lanes_sums *sums) {
+    uint32_t entry;
+    do {
+        entry = *list++;
+        const uint32_t *const taps = x + 2 * (entry >> 11);
+        const uint32_t w = (uint32_t)(int32_t)(int8_t)(entry & 0xffu);
+        sums->t0 += w * taps[0];
+        sums->s0 += (uint32_t)((int32_t)(w * taps[0] + (1u << 15)) >> 16);
+        sums->t1 += w * taps[1];
+        sums->s1 += (uint32_t)((int32_t)(w * taps[1] + (1u << 15)) >> 16);
+    } while ((entry & 256u) == 0);
+    return list;
+}
+
+/* doubling_high_mul(acc, m) of |acc| < 2**23, m >= 0. */
+static inline int32_t edgeq_lanes_high(int32_t acc, int32_t m) {
+#ifdef EDGEQ_NO_LONG_MULTIPLY
+    /* With acc = 256 * a + b and m = 2**16 * g + h, floors within floors:
+     *     acc * m + 2**30 = 2**8 * (2**16 * a * g + 2**8 * b * g + q) + less than 2**8
+     *     q = a * h + (b * h >> 8) + 2**22
+     * and every term fits: |a| <= 2**15, b < 2**8, g < 2**15, h < 2**16. */
+    const int32_t a = acc >> 8;
+    const int32_t b = (int32_t)((uint32_t)acc & 0xffu);
+    const int32_t g = m >> 16;
+    const int32_t h = (int32_t)((uint32_t)m & 0xffffu);
+    const int32_t q = a * h + ((b * h) >> 8);
+    return (a * g + ((b * g + ((q >> 8) + (1 << 14))) >> 8)) >> 7;
+#else
+    return (int32_t)(((int64_t)acc * m + (1 << 30)) >> 31);
+#endif
+}
+
+/* One accumulator to a byte; c, n1 = n - 1 as above. */
+static inline int32_t edgeq_lanes_out(const struct edgeq_lanes *lanes, int32_t acc, int32_t m,
+                                      int32_t c, int32_t n1) {
+    if (acc <= 0 && lanes->activation_min >= lanes->output_zero_point) {
+        return lanes->activation_min;
+    }
+    const int32_t y = (edgeq_lanes_high(acc, m) + c - (int32_t)((uint32_t)acc >> 31)) >> n1 >> 1;
+    return edgeq_clamp(y, lanes->activation_min, lanes->activation_max);
+}
+
+/* Four pixels with all channels; `count` of them, 1 to 4, are stored, lanes->channels apart. */
+static __attribute__((noinline, unused)) void
+edgeq_lanes_four(const struct edgeq_lanes *lanes, const uint32_t *x, const int8_t *weights,
+                 const int32_t *words, const uint32_t *list, int8_t *out, int32_t count) {
+    const int32_t step = lanes->step;
+    const int32_t channels = lanes->channels;
+    const uint32_t rounding = lanes->nbytes << 10;
+    for (int32_t channel = 0; channel < channels; ++channel) {
+        const int32_t word = *words++;
+        const int32_t m = *words++;
+        const uint32_t bias = (uint32_t)(word >> 8);
+        const int32_t n1 = word & 31;
+        const int32_t c = (2 * lanes->output_zero_point + 1) * (1 << n1);
+        struct edgeq_lanes_sums sums;
+        sums.t0 = sums.t1 = bias + (bias << 16) - rounding;
+        sums.s0 = sums.s1 = bias;
+        edgeq_lanes_dot(x, weights, &sums, lanes);
+        if ((word & 32) != 0) {
+            list = edgeq_lanes_list(x, list, &sums);
+        }
+        int8_t *to = out++;
+        const int32_t accs[4] = {(int32_t)(sums.t0 - (sums.s0 << 16)), (int32_t)sums.s0,
+                                 (int32_t)(sums.t1 - (sums.s1 << 16)), (int32_t)sums.s1};
+        for (int32_t i = 0; i < count; ++i) {
+            *to = (int8_t)edgeq_lanes_out(lanes, accs[i], m, c, n1);
+            to += channels;
+        }
+        /* Interleaved weights are in groups of as many channels as a step has bytes. */
+        if (step == 1) {
+            weights += lanes->nbytes / 8;
+        } else if (channel % 8 == 7) {
+            weights += lanes->nbytes - 7;
+        } else {
+            ++weights;
+        }
+    }
+}
+
+#endif /* EDGEQ_LANES_H */
