@@ -74,8 +74,8 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
     const int32_t channels = op->input.channels;
     const int32_t row_nbytes = op->input.width * channels;
     const int32_t last = op->input.width - window->filter_w;
-    const int32_t is_run = window->dilation_w == 1 && a.x >= 0 && a.x <= last && b.x >= 0 &&
-                           b.x <= last;
+    const int32_t is_run =
+        window->dilation_w == 1 && a.x >= 0 && a.x <= last && b.x >= 0 && b.x <= last;
     const uint32_t *const end = to + op->lanes.nbytes / 4;
     for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
         const int8_t *const row_a =

@@ -26,16 +26,18 @@
 #include "edgeq_arith.h"
 
 struct edgeq_lanes {
-    uint32_t nbytes;    /* of the scratch: 8 a tap, a multiple of 32 */
-    int32_t step;       /* bytes from a channel's tap to its next: 1, or 8 on Armv6-M */
+    uint32_t nbytes; /* of the scratch: 8 a tap, a multiple of 32 */
+    int32_t step;    /* bytes from a channel's tap to its next: 1, or 8 on Armv6-M */
     int32_t channels;
     int32_t output_zero_point;
     int32_t activation_min;
     int32_t activation_max;
 };
 
-/* Offset that the assembly has of struct edgeq_lanes. */
+/* Offsets that the assembly has of struct edgeq_lanes. */
 _Static_assert(offsetof(struct edgeq_lanes, nbytes) == 0, "edgeq_lanes");
+_Static_assert(offsetof(struct edgeq_lanes, channels) == 8, "edgeq_lanes");
+_Static_assert(offsetof(struct edgeq_lanes, output_zero_point) == 12, "edgeq_lanes");
 
 /* T and S of two pairs of pixels. */
 struct edgeq_lanes_sums {
@@ -47,8 +49,8 @@ struct edgeq_lanes_sums {
 
 #define EDGEQ_UNUSED __attribute__((unused))
 
-/* clang-format off */
 #if defined(__ARM_ARCH_6M__)
+/* clang-format off */
 
 /* One tap: r0 the pixels, r1 + r0 behind the weight; p in r3 and r4. */
 #define EDGEQ_LANES_TAP                                                                        \
@@ -122,10 +124,13 @@ edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUS
         "mov r11, r7\n"
         "pop {r4-r7, pc}\n");
 }
+/* clang-format on */
 
 #elif defined(__ARM_ARCH_7M__)
 
-/* Two taps after the first two: p in r7 and r12. */
+#define EDGEQ_LANES_HAS_ALL 1 /* edgeq_lanes_all is in assembly */
+/* clang-format off */
+/* Four taps; p in r7 and r12. */
 #define EDGEQ_LANES_BLOCK                                                                      \
     "ldm r0!, {r3-r6}\n"                                                                       \
     "ldrsb r2, [r1], #1\n"                                                                     \
@@ -146,40 +151,119 @@ edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUS
     "add r10, r10, r12\n"                                                                      \
     "add r11, r11, r12, asr #16\n"
 
-/* Adds the products with one channel to the sums, which are in r8 to r11; lr: 2**15. Four
- * blocks of four taps a turn, entered further down if they are not a multiple of that. */
+/* One product of the list: the pixels in `x`, the byte in r2. */
+#define EDGEQ_LANES_MORE(x, t, s)                                                              \
+    "mul " x ", " x ", r2\n"                                                                   \
+    "add " t ", " t ", " x "\n"                                                                \
+    "add " x ", " x ", lr\n"                                                                   \
+    "add " s ", " s ", " x ", asr #16\n"
+
+/* One accumulator to a byte: the multiplier in r5, n - 1 in r4, c in r7. */
+#define EDGEQ_LANES_OUT(acc, at)                                                               \
+    "lsl " acc ", " acc ", #1\n"                                                               \
+    "mov r2, #0x80000000\n"                                                                    \
+    "mov r3, r7\n"                                                                             \
+    "smlal r2, r3, " acc ", r5\n"                                                              \
+    "sub r3, r3, " acc ", lsr #31\n"                                                           \
+    "asr r3, r3, r4\n"                                                                         \
+    "ssat r3, #8, r3, asr #1\n"                                                                \
+    "strb r3, [r0" at "]\n"
+
+/* All channels, saturated but not clamped. The sums are in r8 to r11; lr: 2**15. The stack from
+ * sp: the pixels' end, where a turn of eight blocks is entered, 2**15 * blocks, 2 * zero point
+ * + 1, channels left; x, (weights), words, list; the saved registers; out, then the distances
+ * of the other three pixels. */
 static __attribute__((naked, noinline, unused)) void
-edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUSED,
-                struct edgeq_lanes_sums *sums EDGEQ_UNUSED,
-                const struct edgeq_lanes *lanes EDGEQ_UNUSED) {
+edgeq_lanes_all(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUSED,
+                const int32_t *words EDGEQ_UNUSED, const uint32_t *list EDGEQ_UNUSED,
+                const struct edgeq_lanes *lanes EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
+                int32_t second EDGEQ_UNUSED, int32_t third EDGEQ_UNUSED,
+                int32_t fourth EDGEQ_UNUSED) {
     __asm__ volatile(
         ".syntax unified\n"
-        "ldr r3, [r3]\n"
-        "ubfx r12, r3, #5, #2\n"
-        "add r3, r3, r0\n"
-        "push {r2-r11, lr}\n"
-        "ldm r2, {r8-r11}\n"
+        "push {r0-r11, lr}\n"
+        "sub sp, sp, #20\n"
+        "ldr r12, [sp, #72]\n"
+        "ldr r4, [r12]\n"
+        "add r5, r0, r4\n"
+        "ubfx r6, r4, #5, #3\n"
+        "strd r5, r6, [sp]\n"
+        "lsl r5, r4, #10\n"
+        "ldr r6, [r12, #12]\n"
+        "lsl r6, r6, #1\n"
+        "add r6, r6, #1\n"
+        "strd r5, r6, [sp, #8]\n"
+        "ldr r5, [r12, #8]\n"
+        "str r5, [sp, #16]\n"
+        "1:\n"
+        "ldr r0, [sp, #20]\n"
+        "ldr r3, [sp, #28]\n"
+        "ldrd r5, r2, [sp, #4]\n"
+        "ldr r9, [r3]\n"
         "mov lr, #0x8000\n"
-        "tbb [pc, r12]\n"
+        "asr r9, r9, #8\n"
+        "add r8, r9, r9, lsl #16\n"
+        "sub r8, r8, r2\n"
+        "mov r10, r8\n"
+        "mov r11, r9\n"
+        "tbb [pc, r5]\n"
         "8:\n"
         ".byte (20f - 8b) / 2\n"
+        ".byte (27f - 8b) / 2\n"
+        ".byte (26f - 8b) / 2\n"
+        ".byte (25f - 8b) / 2\n"
+        ".byte (24f - 8b) / 2\n"
         ".byte (23f - 8b) / 2\n"
         ".byte (22f - 8b) / 2\n"
         ".byte (21f - 8b) / 2\n"
-        "20:\n"
-        EDGEQ_LANES_BLOCK
-        "21:\n"
-        EDGEQ_LANES_BLOCK
-        "22:\n"
-        EDGEQ_LANES_BLOCK
-        "23:\n"
-        EDGEQ_LANES_BLOCK
-        "ldr r2, [sp, #4]\n"
+        "20:\n" EDGEQ_LANES_BLOCK "21:\n" EDGEQ_LANES_BLOCK
+        "22:\n" EDGEQ_LANES_BLOCK "23:\n" EDGEQ_LANES_BLOCK
+        "24:\n" EDGEQ_LANES_BLOCK "25:\n" EDGEQ_LANES_BLOCK
+        "26:\n" EDGEQ_LANES_BLOCK "27:\n" EDGEQ_LANES_BLOCK
+        "ldr r2, [sp]\n"
         "cmp r0, r2\n"
         "bne 20b\n"
-        "ldr r2, [sp], #8\n"
-        "stm r2, {r8-r11}\n"
-        "pop {r4-r11, pc}\n");
+        "ldr r2, [sp, #28]\n"
+        "ldm r2!, {r4, r5}\n"
+        "str r2, [sp, #28]\n"
+        "tst r4, #32\n"
+        "bne 3f\n"
+        "2:\n"
+        "sub r8, r8, r9, lsl #16\n"
+        "sub r10, r10, r11, lsl #16\n"
+        "ldr r7, [sp, #12]\n"
+        "and r4, r4, #31\n"
+        "lsl r7, r7, r4\n"
+        "ldr r0, [sp, #76]\n"
+        "ldrd r6, r12, [sp, #80]\n"
+        "ldr lr, [sp, #88]\n"
+        EDGEQ_LANES_OUT("r8", "")
+        EDGEQ_LANES_OUT("r9", ", r6")
+        EDGEQ_LANES_OUT("r10", ", r12")
+        EDGEQ_LANES_OUT("r11", ", lr")
+        "add r0, r0, #1\n"
+        "str r0, [sp, #76]\n"
+        "ldr r2, [sp, #16]\n"
+        "subs r2, r2, #1\n"
+        "str r2, [sp, #16]\n"
+        "bne 1b\n"
+        "add sp, sp, #36\n"
+        "pop {r4-r11, pc}\n"
+        "3:\n"
+        "ldr r0, [sp, #20]\n"
+        "ldr r7, [sp, #32]\n"
+        "4:\n"
+        "ldr r12, [r7], #4\n"
+        "lsr r3, r12, #11\n"
+        "add r3, r0, r3, lsl #3\n"
+        "ldm r3, {r3, r6}\n"
+        "sxtb r2, r12\n"
+        EDGEQ_LANES_MORE("r3", "r8", "r9")
+        EDGEQ_LANES_MORE("r6", "r10", "r11")
+        "tst r12, #256\n"
+        "beq 4b\n"
+        "str r7, [sp, #32]\n"
+        "b 2b\n");
 }
 /* clang-format on */
 
@@ -207,7 +291,8 @@ static inline void edgeq_lanes_dot(const uint32_t *x, const int8_t *weights,
 }
 
 #endif
-/* clang-format on */
+
+#ifndef EDGEQ_LANES_HAS_ALL
 
 /* The products with a list; returns what is behind it. */
 static inline const uint32_t *edgeq_lanes_list(const uint32_t *x, const uint32_t *list,
@@ -249,23 +334,23 @@ static inline int32_t edgeq_lanes_out(const struct edgeq_lanes *lanes, int32_t a
     if (acc <= 0 && lanes->activation_min >= lanes->output_zero_point) {
         return lanes->activation_min;
     }
-    const int32_t y = (edgeq_lanes_high(acc, m) + c - (int32_t)((uint32_t)acc >> 31)) >> n1 >> 1;
-    return edgeq_clamp(y, lanes->activation_min, lanes->activation_max);
+    const int32_t y = (edgeq_lanes_high(acc, m) + c - (int32_t)((uint32_t)acc >> 31)) >> n1;
+    return edgeq_clamp(y >> 1, -128, 127);
 }
 
-/* Four pixels with all channels; `count` of them, 1 to 4, are stored, lanes->channels apart. */
-static __attribute__((noinline, unused)) void
-edgeq_lanes_four(const struct edgeq_lanes *lanes, const uint32_t *x, const int8_t *weights,
-                 const int32_t *words, const uint32_t *list, int8_t *out, int32_t count) {
-    const int32_t step = lanes->step;
-    const int32_t channels = lanes->channels;
+/* All channels, saturated; an output may be clamped already. */
+static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
+                                   const int32_t *words, const uint32_t *list,
+                                   const struct edgeq_lanes *lanes, int8_t *out, int32_t second,
+                                   int32_t third, int32_t fourth) {
+    const int32_t two_zero_plus = 2 * lanes->output_zero_point + 1;
     const uint32_t rounding = lanes->nbytes << 10;
-    for (int32_t channel = 0; channel < channels; ++channel) {
-        const int32_t word = *words++;
-        const int32_t m = *words++;
+    for (int32_t channel = 1; channel <= lanes->channels; ++channel) {
+        const int32_t word = words[0];
+        const int32_t m = words[1];
         const uint32_t bias = (uint32_t)(word >> 8);
         const int32_t n1 = word & 31;
-        const int32_t c = (2 * lanes->output_zero_point + 1) * (1 << n1);
+        const int32_t c = two_zero_plus * (1 << n1);
         struct edgeq_lanes_sums sums;
         sums.t0 = sums.t1 = bias + (bias << 16) - rounding;
         sums.s0 = sums.s1 = bias;
@@ -273,20 +358,36 @@ edgeq_lanes_four(const struct edgeq_lanes *lanes, const uint32_t *x, const int8_
         if ((word & 32) != 0) {
             list = edgeq_lanes_list(x, list, &sums);
         }
-        int8_t *to = out++;
-        const int32_t accs[4] = {(int32_t)(sums.t0 - (sums.s0 << 16)), (int32_t)sums.s0,
-                                 (int32_t)(sums.t1 - (sums.s1 << 16)), (int32_t)sums.s1};
-        for (int32_t i = 0; i < count; ++i) {
-            *to = (int8_t)edgeq_lanes_out(lanes, accs[i], m, c, n1);
-            to += channels;
-        }
+        const int32_t acc0 = (int32_t)(sums.t0 - (sums.s0 << 16));
+        const int32_t acc2 = (int32_t)(sums.t1 - (sums.s1 << 16));
+        out[0] = (int8_t)edgeq_lanes_out(lanes, acc0, m, c, n1);
+        out[second] = (int8_t)edgeq_lanes_out(lanes, (int32_t)sums.s0, m, c, n1);
+        out[third] = (int8_t)edgeq_lanes_out(lanes, acc2, m, c, n1);
+        out[fourth] = (int8_t)edgeq_lanes_out(lanes, (int32_t)sums.s1, m, c, n1);
+        ++out;
+        words += 2;
         /* Interleaved weights are in groups of as many channels as a step has bytes. */
-        if (step == 1) {
+        if (lanes->step == 1) {
             weights += lanes->nbytes / 8;
-        } else if (channel % 8 == 7) {
-            weights += lanes->nbytes - 7;
         } else {
-            ++weights;
+            weights += (channel & 7) != 0 ? 1 : lanes->nbytes - 7;
+        }
+    }
+}
+
+#endif
+
+/* Four pixels with all channels to `count` pixels, 1 to 4: the others equal the last of them.
+ */
+static inline void edgeq_lanes_four(const struct edgeq_lanes *lanes, const uint32_t *x,
+                                    const int8_t *weights, const int32_t *words,
+                                    const uint32_t *list, int8_t *out, int32_t count) {
+    const int32_t channels = lanes->channels;
+    edgeq_lanes_all(x, weights, words, list, lanes, out, count > 1 ? channels : 0,
+                    (count > 2 ? 2 : count - 1) * channels, (count - 1) * channels);
+    if (lanes->activation_min > -128 || lanes->activation_max < 127) {
+        for (int32_t i = 0; i < count * channels; ++i) {
+            out[i] = (int8_t)edgeq_clamp(out[i], lanes->activation_min, lanes->activation_max);
         }
     }
 }
