@@ -12,6 +12,7 @@
 struct edgeq_conv_2d_lanes {
     struct edgeq_window window;
     int32_t input_zero_point;
+    int32_t padding_nbytes; /* channels of the input, 0 if there is no padding */
     struct edgeq_image input;
     struct edgeq_image output;
     struct edgeq_lanes lanes;
@@ -23,76 +24,109 @@ struct edgeq_lanes_corner {
     int32_t x;
 };
 
-/* n taps of two pixels, side by side in the input, to every second word. */
-static inline uint32_t *edgeq_lanes_run(uint32_t *to, const int8_t *a, const int8_t *b,
-                                        int32_t n) {
-    for (; n >= 4; n -= 4) {
-        to[0] = (uint32_t)(int32_t)a[0] + ((uint32_t)(int32_t)b[0] << 16);
-        to[2] = (uint32_t)(int32_t)a[1] + ((uint32_t)(int32_t)b[1] << 16);
-        to[4] = (uint32_t)(int32_t)a[2] + ((uint32_t)(int32_t)b[2] << 16);
-        to[6] = (uint32_t)(int32_t)a[3] + ((uint32_t)(int32_t)b[3] << 16);
-        a += 4;
-        b += 4;
-        to += 8;
-    }
-    for (; n > 0; --n) {
-        *to = (uint32_t)(int32_t)*a++ + ((uint32_t)(int32_t)*b++ << 16);
+#if defined(__ARM_ARCH_7M__)
+
+/* clang-format off */
+/* One tap of four pixels to two words. */
+#define EDGEQ_LANES_PAIRS(first, second)                                                       \
+    "ldrsb " first ", [r0], #1\n"                                                              \
+    "ldrsb r8, [r1], #1\n"                                                                     \
+    "ldrsb " second ", [r2], #1\n"                                                             \
+    "ldrsb r9, [r3], #1\n"                                                                     \
+    "add " first ", " first ", r8, lsl #16\n"                                                  \
+    "add " second ", " second ", r9, lsl #16\n"
+
+/* n taps of four pixels, side by side in the input, to two words each; returns their end. */
+static __attribute__((naked, noinline, unused)) uint32_t *
+edgeq_lanes_run(const int8_t *a EDGEQ_UNUSED, const int8_t *b EDGEQ_UNUSED,
+                const int8_t *c EDGEQ_UNUSED, const int8_t *d EDGEQ_UNUSED,
+                uint32_t *to EDGEQ_UNUSED, int32_t n EDGEQ_UNUSED) {
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r4-r9, lr}\n"
+        "ldrd r12, lr, [sp, #28]\n"
+        "subs lr, lr, #2\n"
+        "blt 2f\n"
+        "1:\n"
+        EDGEQ_LANES_PAIRS("r4", "r5")
+        EDGEQ_LANES_PAIRS("r6", "r7")
+        "stm r12!, {r4-r7}\n"
+        "subs lr, lr, #2\n"
+        "bge 1b\n"
+        "2:\n"
+        "adds lr, lr, #1\n"
+        "bne 3f\n"
+        EDGEQ_LANES_PAIRS("r4", "r5")
+        "stm r12!, {r4, r5}\n"
+        "3:\n"
+        "mov r0, r12\n"
+        "pop {r4-r9, pc}\n");
+}
+/* clang-format on */
+
+#else
+
+static inline uint32_t *edgeq_lanes_run(const int8_t *a, const int8_t *b, const int8_t *c,
+                                        const int8_t *d, uint32_t *to, int32_t n) {
+    const int8_t *const end = a + n;
+    while (a != end) {
+        to[0] = (uint32_t)(int32_t)*a++ + ((uint32_t)(int32_t)*b++ << 16);
+        to[1] = (uint32_t)(int32_t)*c++ + ((uint32_t)(int32_t)*d++ << 16);
         to += 2;
     }
     return to;
 }
 
-/* A row of taps of two pixels of which one may reach into the padding; rows are null where they
- * are outside the image. */
-static inline uint32_t *edgeq_lanes_edge(const struct edgeq_conv_2d_lanes *op, uint32_t *to,
-                                         const int8_t *row_a, int32_t x_a, const int8_t *row_b,
-                                         int32_t x_b) {
-    const int32_t channels = op->input.channels;
-    const int8_t padding = (int8_t)op->input_zero_point;
-    for (int32_t filter_x = 0; filter_x < op->window.filter_w; ++filter_x) {
-        const int32_t in_a = row_a != NULL && x_a >= 0 && x_a < op->input.width;
-        const int32_t in_b = row_b != NULL && x_b >= 0 && x_b < op->input.width;
-        const int8_t *a = in_a != 0 ? row_a + x_a * channels : &padding;
-        const int8_t *b = in_b != 0 ? row_b + x_b * channels : &padding;
-        for (int32_t i = 0; i < channels; ++i) {
-            *to = (uint32_t)(int32_t)*a + ((uint32_t)(int32_t)*b << 16);
-            a += in_a;
-            b += in_b;
-            to += 2;
-        }
-        x_a += op->window.dilation_w;
-        x_b += op->window.dilation_w;
-    }
-    return to;
-}
+#endif
 
-/* The taps of two pixels to every second word, zeros up to a multiple of four. */
+/* The taps of four pixels, zeros up to a multiple of four; `padding`: a pixel of zero points.
+ */
 static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, const int8_t *x,
-                                      struct edgeq_lanes_corner a, struct edgeq_lanes_corner b,
-                                      uint32_t *to) {
+                                      const struct edgeq_lanes_corner corners[4],
+                                      const int8_t *padding, uint32_t *to) {
     const struct edgeq_window *const window = &op->window;
     const int32_t channels = op->input.channels;
-    const int32_t row_nbytes = op->input.width * channels;
-    const int32_t last = op->input.width - window->filter_w;
-    const int32_t is_run =
-        window->dilation_w == 1 && a.x >= 0 && a.x <= last && b.x >= 0 && b.x <= last;
-    const uint32_t *const end = to + op->lanes.nbytes / 4;
-    for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
-        const int8_t *const row_a =
-            a.y >= 0 && a.y < op->input.height ? x + a.y * row_nbytes : NULL;
-        const int8_t *const row_b =
-            b.y >= 0 && b.y < op->input.height ? x + b.y * row_nbytes : NULL;
-        if (is_run && row_a != NULL && row_b != NULL) {
-            to = edgeq_lanes_run(to, row_a + a.x * channels, row_b + b.x * channels,
-                                 window->filter_w * channels);
-        } else {
-            to = edgeq_lanes_edge(op, to, row_a, a.x, row_b, b.x);
-        }
-        a.y += window->dilation_h;
-        b.y += window->dilation_h;
+    const int32_t width = op->input.width;
+    const int32_t last = width - window->filter_w;
+    uint32_t *const end = to + op->lanes.nbytes / 4;
+    int32_t runs = window->filter_w;
+    int32_t run = channels;
+    if (window->dilation_w == 1 && corners[0].x >= 0 && corners[0].x <= last &&
+        corners[1].x >= 0 && corners[1].x <= last && corners[2].x >= 0 &&
+        corners[2].x <= last && corners[3].x >= 0 && corners[3].x <= last) {
+        runs = 1;
+        run = window->filter_w * channels;
     }
-    for (; to < end; to += 2) {
-        *to = 0;
+    for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
+        const int32_t down = filter_y * window->dilation_h;
+        uint32_t inside = 0;
+        for (int32_t i = 0; i < 4; ++i) {
+            const int32_t y = corners[i].y + down;
+            inside |= (y >= 0 && y < op->input.height ? 1u : 0u) << i;
+        }
+        if (runs == 1 && inside == 15u) {
+            const int8_t *const row = x + down * width * channels;
+            to = edgeq_lanes_run(row + (corners[0].y * width + corners[0].x) * channels,
+                                 row + (corners[1].y * width + corners[1].x) * channels,
+                                 row + (corners[2].y * width + corners[2].x) * channels,
+                                 row + (corners[3].y * width + corners[3].x) * channels, to,
+                                 run);
+            continue;
+        }
+        for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
+            const int32_t right = filter_x * window->dilation_w;
+            const int8_t *from[4];
+            for (int32_t i = 0; i < 4; ++i) {
+                const int32_t in_x = corners[i].x + right;
+                const int32_t in_y = corners[i].y + down;
+                const int32_t is_inside = (inside >> i & 1u) != 0 && in_x >= 0 && in_x < width;
+                from[i] = is_inside ? x + (in_y * width + in_x) * channels : padding;
+            }
+            to = edgeq_lanes_run(from[0], from[1], from[2], from[3], to, channels);
+        }
+    }
+    while (to != end) {
+        *to++ = 0;
     }
 }
 
@@ -102,33 +136,36 @@ edgeq_conv_2d_lanes_any(const struct edgeq_conv_2d_lanes *op, const int8_t *x,
                         const int8_t *weights, const int32_t *words, const uint32_t *list,
                         int8_t *out, uint32_t *scratch) {
     const struct edgeq_window *const window = &op->window;
+    int8_t *const padding = (int8_t *)(scratch + op->lanes.nbytes / 4);
     int32_t left = op->output.height * op->output.width;
     int32_t out_x = 0;
     struct edgeq_lanes_corner corner = {-window->pad_top, -window->pad_left};
+    for (int32_t i = 0; i < op->padding_nbytes; ++i) {
+        padding[i] = (int8_t)op->input_zero_point;
+    }
     while (left > 0) {
         const int32_t count = left < 4 ? left : 4;
-        for (int32_t pair = 0; pair < 2; ++pair) {
-            struct edgeq_lanes_corner both[2];
-            for (int32_t i = 0; i < 2; ++i) {
-                both[i] = corner;
-                /* What is behind the last pixel is the last pixel. */
-                if (--left > 0) {
-                    corner.x += window->stride_w;
-                    if (++out_x == op->output.width) {
-                        out_x = 0;
-                        corner.x = -window->pad_left;
-                        corner.y += window->stride_h;
-                    }
+        struct edgeq_lanes_corner corners[4];
+        for (int32_t i = 0; i < 4; ++i) {
+            corners[i] = corner;
+            /* What is behind the last pixel is the last pixel. */
+            if (--left > 0) {
+                corner.x += window->stride_w;
+                if (++out_x == op->output.width) {
+                    out_x = 0;
+                    corner.x = -window->pad_left;
+                    corner.y += window->stride_h;
                 }
             }
-            edgeq_lanes_gather(op, x, both[0], both[1], scratch + pair);
         }
+        edgeq_lanes_gather(op, x, corners, padding, scratch);
         edgeq_lanes_four(&op->lanes, scratch, weights, words, list, out, count);
         out += count * op->output.channels;
     }
 }
 
-/* (H, W, I) -> (out_h, out_w, O); scratch: two words a tap. */
+/* (H, W, I) -> (out_h, out_w, O); scratch: two words a tap, and a pixel of zero points if one
+ * is needed. */
 static inline void edgeq_conv_2d_lanes(const struct edgeq_conv_2d_lanes *op, const int8_t *x,
                                        const int8_t *weights, const int32_t *words,
                                        const uint32_t *list, int8_t *out, uint32_t *scratch) {

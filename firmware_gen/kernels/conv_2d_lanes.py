@@ -64,6 +64,7 @@ def _emit(op: QuantizedConv2D, layer: Layer, step: int) -> LayerCode:
         parameters={
             "window": window_of(op),
             **parameters_of(op, "input_zero_point"),
+            "padding_nbytes": padding_nbytes(op, *layer.shapes()),
             "input": image_of(layer.inputs[0]),
             "output": image_of(layer.outputs[0]),
             "lanes": lanes_parameters(op, *rows.shape, step),
@@ -79,9 +80,16 @@ def _emit(op: QuantizedConv2D, layer: Layer, step: int) -> LayerCode:
     )
 
 
+def padding_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
+    """A pixel of the input, if there is padding."""
+    window = op.window
+    pads = window.pad_top + window.pad_bottom + window.pad_left + window.pad_right
+    return shapes[0][3] if pads else 0
+
+
 def scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
-    """Two words a tap."""
-    return lanes_nbytes(math.prod(shapes[1][1:]))
+    """Two words a tap, and the pixel of padding."""
+    return lanes_nbytes(math.prod(shapes[1][1:])) + padding_nbytes(op, *shapes)
 
 
 LANES = Variant("lanes", "conv_2d_lanes.h", why_not, emit, scratch_nbytes)
