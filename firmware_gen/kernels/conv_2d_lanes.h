@@ -89,13 +89,9 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
     const int32_t width = op->input.width;
     const int32_t last = width - window->filter_w;
     uint32_t *const end = to + op->lanes.nbytes / 4;
-    int32_t runs = window->filter_w;
-    int32_t run = channels;
-    if (window->dilation_w == 1 && corners[0].x >= 0 && corners[0].x <= last &&
-        corners[1].x >= 0 && corners[1].x <= last && corners[2].x >= 0 &&
-        corners[2].x <= last && corners[3].x >= 0 && corners[3].x <= last) {
-        runs = 1;
-        run = window->filter_w * channels;
+    int32_t is_row = window->dilation_w == 1;
+    for (int32_t i = 0; i < 4; ++i) {
+        is_row &= corners[i].x >= 0 && corners[i].x <= last;
     }
     for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
         const int32_t down = filter_y * window->dilation_h;
@@ -104,13 +100,13 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
             const int32_t y = corners[i].y + down;
             inside |= (y >= 0 && y < op->input.height ? 1u : 0u) << i;
         }
-        if (runs == 1 && inside == 15u) {
+        if (is_row != 0 && inside == 15u) {
             const int8_t *const row = x + down * width * channels;
             to = edgeq_lanes_run(row + (corners[0].y * width + corners[0].x) * channels,
                                  row + (corners[1].y * width + corners[1].x) * channels,
                                  row + (corners[2].y * width + corners[2].x) * channels,
                                  row + (corners[3].y * width + corners[3].x) * channels, to,
-                                 run);
+                                 window->filter_w * channels);
             continue;
         }
         for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {

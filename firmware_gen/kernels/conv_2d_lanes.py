@@ -20,7 +20,7 @@ from firmware_gen.kernels.lanes import (
     lanes_constants,
     lanes_nbytes,
     lanes_parameters,
-    why_no_lanes,
+    why_not_narrow,
     why_no_mla,
     why_no_v6m,
 )
@@ -28,19 +28,19 @@ from firmware_gen.kernels.lanes import (
 
 def why_not(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None:
     """The reasons of the core and of the weights."""
-    return why_no_mla(target) or _why_no_lanes(op, layer)
+    return why_no_mla(target) or _why_not_weights(op, layer)
 
 
 def why_not_v6m(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None:
     """The reasons of the core and of the weights."""
-    return why_no_v6m(target) or _why_no_lanes(op, layer)
+    return why_no_v6m(target) or _why_not_weights(op, layer)
 
 
-def _why_no_lanes(op: QuantizedConv2D, layer: Layer) -> str | None:
+def _why_not_weights(op: QuantizedConv2D, layer: Layer) -> str | None:
     weights, bias = layer.inputs[1].data, layer.inputs[2].data
     assert weights is not None
     assert bias is not None
-    return why_no_lanes(op, weights.reshape(weights.shape[0], -1), bias)
+    return why_not_narrow(op, weights.reshape(weights.shape[0], -1), bias)
 
 
 def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:

@@ -9,11 +9,7 @@
  *     T = sum(p) = blocks * 2**15 + S0 + 2**16 * S1      S = sum(p >> 16) = S1
  * and S0 = T - 2**16 * S - blocks * 2**15. T begins with bias + 2**16 * bias - blocks * 2**15
  * and S with the bias, so that S and T - 2**16 * S are the accumulators.
- *
- * Requantization is edgeq_requantize for shift = -n, 1 <= n <= 23, of |acc| < 2**23:
- *     c = (2 * zero_point + 1) * 2**(n - 1), half of 2**n and the zero point with it
- *     out = (doubling_high_mul(acc, m) + c - (acc < 0)) >> n, clamped
- * as edgeq_tile.h derives. If no result below the zero point is wanted, acc <= 0 gives it.
+ * The accumulators become bytes as edgeq_narrow.h says.
  *
  * A channel in flash: bias * 256 + (32 if it has a list) + n - 1, then the multiplier. A list:
  * words of tap * 2048 + (256 if it is the last) + the byte to add. */
@@ -24,6 +20,7 @@
 #include <stdint.h>
 
 #include "edgeq_arith.h"
+#include "edgeq_narrow.h"
 
 struct edgeq_lanes {
     uint32_t nbytes; /* of the scratch: 8 a tap, a multiple of 32 */
@@ -310,34 +307,6 @@ static inline const uint32_t *edgeq_lanes_list(const uint32_t *x, const uint32_t
     return list;
 }
 
-/* doubling_high_mul(acc, m) of |acc| < 2**23, m >= 0. */
-static inline int32_t edgeq_lanes_high(int32_t acc, int32_t m) {
-#ifdef EDGEQ_NO_LONG_MULTIPLY
-    /* With acc = 256 * a + b and m = 2**16 * g + h, floors within floors:
-     *     acc * m + 2**30 = 2**8 * (2**16 * a * g + 2**8 * b * g + q) + less than 2**8
-     *     q = a * h + (b * h >> 8) + 2**22
-     * and every term fits: |a| <= 2**15, b < 2**8, g < 2**15, h < 2**16. */
-    const int32_t a = acc >> 8;
-    const int32_t b = (int32_t)((uint32_t)acc & 0xffu);
-    const int32_t g = m >> 16;
-    const int32_t h = (int32_t)((uint32_t)m & 0xffffu);
-    const int32_t q = a * h + ((b * h) >> 8);
-    return (a * g + ((b * g + ((q >> 8) + (1 << 14))) >> 8)) >> 7;
-#else
-    return (int32_t)(((int64_t)acc * m + (1 << 30)) >> 31);
-#endif
-}
-
-/* One accumulator to a byte; c, n1 = n - 1 as above. */
-static inline int32_t edgeq_lanes_out(const struct edgeq_lanes *lanes, int32_t acc, int32_t m,
-                                      int32_t c, int32_t n1) {
-    if (acc <= 0 && lanes->activation_min >= lanes->output_zero_point) {
-        return lanes->activation_min;
-    }
-    const int32_t y = (edgeq_lanes_high(acc, m) + c - (int32_t)((uint32_t)acc >> 31)) >> n1;
-    return edgeq_clamp(y >> 1, -128, 127);
-}
-
 /* All channels, saturated; an output may be clamped already. */
 static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
                                    const int32_t *words, const uint32_t *list,
@@ -360,10 +329,10 @@ static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
         }
         const int32_t acc0 = (int32_t)(sums.t0 - (sums.s0 << 16));
         const int32_t acc2 = (int32_t)(sums.t1 - (sums.s1 << 16));
-        out[0] = (int8_t)edgeq_lanes_out(lanes, acc0, m, c, n1);
-        out[second] = (int8_t)edgeq_lanes_out(lanes, (int32_t)sums.s0, m, c, n1);
-        out[third] = (int8_t)edgeq_lanes_out(lanes, acc2, m, c, n1);
-        out[fourth] = (int8_t)edgeq_lanes_out(lanes, (int32_t)sums.s1, m, c, n1);
+        out[0] = edgeq_narrow(acc0, m, c, n1);
+        out[second] = edgeq_narrow((int32_t)sums.s0, m, c, n1);
+        out[third] = edgeq_narrow(acc2, m, c, n1);
+        out[fourth] = edgeq_narrow((int32_t)sums.s1, m, c, n1);
         ++out;
         words += 2;
         /* Interleaved weights are in groups of as many channels as a step has bytes. */
@@ -385,11 +354,7 @@ static inline void edgeq_lanes_four(const struct edgeq_lanes *lanes, const uint3
     const int32_t channels = lanes->channels;
     edgeq_lanes_all(x, weights, words, list, lanes, out, count > 1 ? channels : 0,
                     (count > 2 ? 2 : count - 1) * channels, (count - 1) * channels);
-    if (lanes->activation_min > -128 || lanes->activation_max < 127) {
-        for (int32_t i = 0; i < count * channels; ++i) {
-            out[i] = (int8_t)edgeq_clamp(out[i], lanes->activation_min, lanes->activation_max);
-        }
-    }
+    edgeq_narrow_clamp(out, count * channels, lanes->activation_min, lanes->activation_max);
 }
 
 #endif /* EDGEQ_LANES_H */

@@ -27,8 +27,15 @@ WORDS_NOTE = "of each channel: bias * 256 + (32 if it is in the list) + n - 1, m
 LIST_NOTE = "tap * 2048 + (256 if the channel's last) + what to add to its weight as a byte"
 
 
-def why_no_lanes(op: Any, rows: Array, bias: Array) -> str | None:
-    """Why two pixels cannot share a multiplication; rows: (O, taps)."""
+def why_dsp(target: Target) -> str | None:
+    """Why this is not an Armv6-M or Armv7-M core without the DSP extension."""
+    if target.has_dsp:
+        return "the core has the DSP extension"
+    return None if target.has_mla or not target.has_mul64 else "the core is not known"
+
+
+def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
+    """Why edgeq_narrow.h cannot bring accumulators to bytes; rows: (O, taps)."""
     rows, folded, multiplier, shift = channels_of(op, rows, bias)
     low, high = acc_bounds(rows, folded)
     peak = np.maximum(high, -low)
@@ -38,6 +45,15 @@ def why_no_lanes(op: Any, rows: Array, bias: Array) -> str | None:
     if ((multiplier != 0) & (shift >= 0)).any():
         return "a multiplier is 0.5 or more, the kernel wants a shift to the right"
     return None
+
+
+def narrow_words(op: Any, rows: Array, bias: Array) -> tuple[Array, Array]:
+    """The weights, and of each channel bias * 256 + n - 1 and the multiplier, (O, 2) int32."""
+    rows, folded, multiplier, shift = channels_of(op, rows, bias)
+    nothing = -shift > MAX_RIGHT
+    multiplier[nothing], shift[nothing] = 0, -1
+    words = np.stack([folded * 256 - shift - 1, multiplier], axis=1)
+    return rows, words.astype(np.uint32).view(np.int32)
 
 
 def why_no_mla(target: Target) -> str | None:
@@ -72,19 +88,16 @@ def lanes_parameters(op: Any, channels: int, taps: int, step: int) -> dict[str, 
 
 def lanes_constants(op: Any, rows: Array, bias: Array, step: int) -> tuple[Constant, ...]:
     """The weights, two words a channel, and the list (one word at least)."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
+    rows, words = narrow_words(op, rows, bias)
     clipped, rest = clip_blocks(padded(rows, 1, BLOCK))
-    nothing = -shift > MAX_RIGHT
-    multiplier[nothing], shift[nothing] = 0, -1
-    flags = np.where(rest.any(1), HAS_LIST, 0)
-    words = np.stack([folded * 256 + flags - shift - 1, multiplier], axis=1)
+    words[:, 0] |= np.where(rest.any(1), HAS_LIST, 0).astype(np.int32)
     weights, note = clipped, WEIGHTS_NOTE
     if step > 1:
         groups = padded(clipped, step, 1).reshape(-1, step, clipped.shape[1])
         weights, note = groups.transpose(0, 2, 1), INTERLEAVED_NOTE
     return (
         Constant("filter", "int8_t", weights.astype(np.int8), note),
-        Constant("bias", "int32_t", words.astype(np.uint32).view(np.int32), WORDS_NOTE),
+        Constant("bias", "int32_t", words, WORDS_NOTE),
         Constant("table", "uint32_t", list_words(rest), LIST_NOTE),
     )
 

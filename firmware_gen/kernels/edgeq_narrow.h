@@ -1,0 +1,58 @@
+/* Accumulators to bytes, where the generator has proven |acc| < 2**23: edgeq_requantize for
+ * shift = -n, 1 <= n <= 23, with the zero point, saturated. As edgeq_tile.h derives,
+ *     c = (2 * zero_point + 1) * 2**(n - 1), half of 2**n and the zero point with it
+ *     out = (doubling_high_mul(acc, m) + c - (acc < 0)) >> n */
+#ifndef EDGEQ_NARROW_H
+#define EDGEQ_NARROW_H
+
+#include <stdint.h>
+
+#include "edgeq_arith.h"
+
+/* c + doubling_high_mul(acc, m) of |acc| < 2**23, m >= 0. */
+static inline int32_t edgeq_narrow_high(int32_t acc, int32_t m, int32_t c) {
+#ifdef EDGEQ_NO_LONG_MULTIPLY
+    /* With acc = 2**8 * a + b and m = 2**16 * g + h, floors within floors:
+     *     acc * m + 2**30 = 2**8 * (2**16 * a * g + 2**8 * b * g + q) + less than 2**8
+     *     q = a * h + (b * h >> 8) + 2**22
+     * and every term fits: |a| <= 2**15, b < 2**8, g < 2**15, h < 2**16. */
+    const int32_t a = acc >> 8;
+    const int32_t b = (int32_t)((uint32_t)acc & 0xffu);
+    const int32_t g = m >> 16;
+    const int32_t h = (int32_t)((uint32_t)m & 0xffffu);
+    const int32_t q = a * h + ((b * h) >> 8);
+    return c + ((a * g + ((b * g + ((q >> 8) + (1 << 14))) >> 8)) >> 7);
+#else
+    const int64_t half = (int64_t)((uint64_t)(uint32_t)c << 32 | (1u << 31));
+    return (int32_t)((half + (int64_t)(2 * acc) * m) >> 32);
+#endif
+}
+
+/* y >> 1 within int8. */
+static inline int8_t edgeq_narrow_half(int32_t y) {
+#ifdef __ARM_FEATURE_SAT
+    int32_t result;
+    __asm__("ssat %0, #8, %1, asr #1" : "=r"(result) : "r"(y));
+    return (int8_t)result;
+#else
+    return (int8_t)edgeq_clamp(y >> 1, -128, 127);
+#endif
+}
+
+/* One accumulator; n1 = n - 1. */
+static inline int8_t edgeq_narrow(int32_t acc, int32_t m, int32_t c, int32_t n1) {
+    const int32_t y = edgeq_narrow_high(acc, m, c) - (int32_t)((uint32_t)acc >> 31);
+    return edgeq_narrow_half(y >> n1);
+}
+
+/* The bytes of a layer whose activation is within [low, high], clamped where that is less than
+ * what a byte holds. */
+static inline void edgeq_narrow_clamp(int8_t *out, int32_t n, int32_t low, int32_t high) {
+    if (low > -128 || high < 127) {
+        for (int32_t i = 0; i < n; ++i) {
+            out[i] = (int8_t)edgeq_clamp(out[i], low, high);
+        }
+    }
+}
+
+#endif /* EDGEQ_NARROW_H */
