@@ -95,28 +95,31 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
     }
     for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
         const int32_t down = filter_y * window->dilation_h;
-        uint32_t inside = 0;
+        int32_t at[4];     /* byte of the first tap of the row */
+        int32_t column[4]; /* its column, beyond the image if the row is */
+        int32_t is_inside = is_row;
         for (int32_t i = 0; i < 4; ++i) {
             const int32_t y = corners[i].y + down;
-            inside |= (y >= 0 && y < op->input.height ? 1u : 0u) << i;
+            at[i] = (y * width + corners[i].x) * channels;
+            column[i] = corners[i].x;
+            if (y < 0 || y >= op->input.height) {
+                column[i] = width;
+                is_inside = 0;
+            }
         }
-        if (is_row != 0 && inside == 15u) {
-            const int8_t *const row = x + down * width * channels;
-            to = edgeq_lanes_run(row + (corners[0].y * width + corners[0].x) * channels,
-                                 row + (corners[1].y * width + corners[1].x) * channels,
-                                 row + (corners[2].y * width + corners[2].x) * channels,
-                                 row + (corners[3].y * width + corners[3].x) * channels, to,
+        if (is_inside != 0) {
+            to = edgeq_lanes_run(x + at[0], x + at[1], x + at[2], x + at[3], to,
                                  window->filter_w * channels);
             continue;
         }
         for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
-            const int32_t right = filter_x * window->dilation_w;
             const int8_t *from[4];
             for (int32_t i = 0; i < 4; ++i) {
-                const int32_t in_x = corners[i].x + right;
-                const int32_t in_y = corners[i].y + down;
-                const int32_t is_inside = (inside >> i & 1u) != 0 && in_x >= 0 && in_x < width;
-                from[i] = is_inside ? x + (in_y * width + in_x) * channels : padding;
+                const int32_t is_tap = column[i] >= 0 && column[i] < width;
+                from[i] = is_tap ? x + at[i] : padding;
+                /* A column behind the image stays there. */
+                column[i] += window->dilation_w;
+                at[i] += window->dilation_w * channels;
             }
             to = edgeq_lanes_run(from[0], from[1], from[2], from[3], to, channels);
         }
