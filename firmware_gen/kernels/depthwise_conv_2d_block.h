@@ -86,6 +86,7 @@ edgeq_block_channels(const struct edgeq_depthwise_conv_2d_block *op, const int8_
                      int8_t *out) {
     const int32_t step = op->output.channels;
     const int32_t two_zero_plus = 2 * op->output_zero_point + 1;
+    const int32_t zero = edgeq_narrow_zero(op->output_zero_point, op->activation_min);
     for (; n > 0; --n) {
         const int8_t *x = columns++;
         int8_t *to = out++;
@@ -100,18 +101,18 @@ edgeq_block_channels(const struct edgeq_depthwise_conv_2d_block *op, const int8_
             edgeq_block_row(x + EDGEQ_BLOCK, w + 3, stride, acc);
             edgeq_block_row(x + 2 * EDGEQ_BLOCK, w + 6, stride, acc);
             x += 4 * stride * EDGEQ_BLOCK_COLUMN;
-            to[0] = edgeq_narrow(acc[0], m, c, n1);
-            to[step] = edgeq_narrow(acc[1], m, c, n1);
+            to[0] = edgeq_narrow(acc[0], m, c, n1, zero);
+            to[step] = edgeq_narrow(acc[1], m, c, n1, zero);
             to += 2 * step;
-            to[0] = edgeq_narrow(acc[2], m, c, n1);
-            to[step] = edgeq_narrow(acc[3], m, c, n1);
+            to[0] = edgeq_narrow(acc[2], m, c, n1, zero);
+            to[step] = edgeq_narrow(acc[3], m, c, n1, zero);
             to += 2 * step;
         }
         for (; left > 0; --left) {
             const int32_t acc = bias + edgeq_block_row_of_one(x, w) +
                                 edgeq_block_row_of_one(x + EDGEQ_BLOCK, w + 3) +
                                 edgeq_block_row_of_one(x + 2 * EDGEQ_BLOCK, w + 6);
-            *to = edgeq_narrow(acc, m, c, n1);
+            *to = edgeq_narrow(acc, m, c, n1, zero);
             to += step;
             x += stride * EDGEQ_BLOCK_COLUMN;
         }

@@ -313,6 +313,7 @@ static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
                                    const struct edgeq_lanes *lanes, int8_t *out, int32_t second,
                                    int32_t third, int32_t fourth) {
     const int32_t two_zero_plus = 2 * lanes->output_zero_point + 1;
+    const int32_t zero = edgeq_narrow_zero(lanes->output_zero_point, lanes->activation_min);
     const uint32_t rounding = lanes->nbytes << 10;
     for (int32_t channel = 1; channel <= lanes->channels; ++channel) {
         const int32_t word = words[0];
@@ -329,10 +330,10 @@ static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
         }
         const int32_t acc0 = (int32_t)(sums.t0 - (sums.s0 << 16));
         const int32_t acc2 = (int32_t)(sums.t1 - (sums.s1 << 16));
-        out[0] = edgeq_narrow(acc0, m, c, n1);
-        out[second] = edgeq_narrow((int32_t)sums.s0, m, c, n1);
-        out[third] = edgeq_narrow(acc2, m, c, n1);
-        out[fourth] = edgeq_narrow((int32_t)sums.s1, m, c, n1);
+        out[0] = edgeq_narrow(acc0, m, c, n1, zero);
+        out[second] = edgeq_narrow((int32_t)sums.s0, m, c, n1, zero);
+        out[third] = edgeq_narrow(acc2, m, c, n1, zero);
+        out[fourth] = edgeq_narrow((int32_t)sums.s1, m, c, n1, zero);
         ++out;
         words += 2;
         /* Interleaved weights are in groups of as many channels as a step has bytes. */

@@ -39,8 +39,21 @@ static inline int8_t edgeq_narrow_half(int32_t y) {
 #endif
 }
 
-/* One accumulator; n1 = n - 1. */
-static inline int8_t edgeq_narrow(int32_t acc, int32_t m, int32_t c, int32_t n1) {
+/* The largest accumulator that may be taken for 0: 0 where no result below the zero point is
+ * wanted, so that all below it give the zero point, else none. */
+static inline int32_t edgeq_narrow_zero(int32_t zero_point, int32_t activation_min) {
+    return activation_min >= zero_point ? 0 : INT32_MIN;
+}
+
+/* One accumulator; n1 = n - 1, zero as edgeq_narrow_zero gives it. */
+static inline int8_t edgeq_narrow(int32_t acc, int32_t m, int32_t c, int32_t n1, int32_t zero) {
+#ifdef EDGEQ_NO_LONG_MULTIPLY
+    if (acc <= zero) {
+        return (int8_t)(c >> n1 >> 1);
+    }
+#else
+    (void)zero;
+#endif
     const int32_t y = edgeq_narrow_high(acc, m, c) - (int32_t)((uint32_t)acc >> 31);
     return edgeq_narrow_half(y >> n1);
 }
