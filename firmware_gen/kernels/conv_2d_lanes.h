@@ -24,6 +24,11 @@ struct edgeq_lanes_corner {
     int32_t x;
 };
 
+/* A tap of two pixels. */
+static inline uint32_t edgeq_lanes_pair(int32_t x0, int32_t x1) {
+    return (uint32_t)x0 + ((uint32_t)x1 << 16);
+}
+
 #if defined(__ARM_ARCH_7M__)
 
 /* clang-format off */
@@ -70,8 +75,8 @@ static inline uint32_t *edgeq_lanes_run(const int8_t *a, const int8_t *b, const 
                                         const int8_t *d, uint32_t *to, int32_t n) {
     const int8_t *const end = a + n;
     while (a != end) {
-        to[0] = (uint32_t)(int32_t)*a++ + ((uint32_t)(int32_t)*b++ << 16);
-        to[1] = (uint32_t)(int32_t)*c++ + ((uint32_t)(int32_t)*d++ << 16);
+        to[0] = edgeq_lanes_pair(*a++, *b++);
+        to[1] = edgeq_lanes_pair(*c++, *d++);
         to += 2;
     }
     return to;
@@ -121,7 +126,13 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
                 column[i] += window->dilation_w;
                 at[i] += window->dilation_w * channels;
             }
-            to = edgeq_lanes_run(from[0], from[1], from[2], from[3], to, channels);
+            if (channels == 1) {
+                to[0] = edgeq_lanes_pair(*from[0], *from[1]);
+                to[1] = edgeq_lanes_pair(*from[2], *from[3]);
+                to += 2;
+            } else {
+                to = edgeq_lanes_run(from[0], from[1], from[2], from[3], to, channels);
+            }
         }
     }
     while (to != end) {

@@ -19,7 +19,7 @@ from firmware_gen.kernels.kernel import (
 from firmware_gen.kernels.lanes import narrow_words, why_dsp, why_not_narrow
 
 COLUMN = 24  # bytes: three rows of eight channels
-WORDS_NOTE = "of each channel: bias * 256 + n - 1, multiplier"
+WORDS_NOTE = "of each channel: bias * 256 + n - 2, multiplier"
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:

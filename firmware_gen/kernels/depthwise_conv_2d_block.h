@@ -4,7 +4,7 @@
  * from its first and a weight serves four pixels.
  *
  * A channel in flash: nine bytes, then (of all channels, behind each other) words of bias * 256
- * + n - 1 and multiplier, with the input's zero point folded into the bias. */
+ * + n - 2 and multiplier, with the input's zero point folded into the bias. */
 #ifndef EDGEQ_DEPTHWISE_CONV_2D_BLOCK_H
 #define EDGEQ_DEPTHWISE_CONV_2D_BLOCK_H
 
@@ -91,28 +91,31 @@ edgeq_block_channels(const struct edgeq_depthwise_conv_2d_block *op, const int8_
         const int8_t *x = columns++;
         int8_t *to = out++;
         const int32_t bias = words[0] >> 8;
-        const int32_t n1 = words[0] & 31;
+        const int32_t k = words[0] & 31;
         const int32_t m = words[1];
-        const int32_t c = two_zero_plus * (1 << n1);
+        const int32_t c = two_zero_plus * (1 << k);
         int32_t left = op->output.width;
         for (; left >= 4; left -= 4) {
             int32_t acc[4] = {bias, bias, bias, bias};
+            /* The compiler would compute where these end from what the loop counts, after it.
+             */
+            __asm__("" : "+r"(x), "+r"(to));
             edgeq_block_row(x, w, stride, acc);
             edgeq_block_row(x + EDGEQ_BLOCK, w + 3, stride, acc);
             edgeq_block_row(x + 2 * EDGEQ_BLOCK, w + 6, stride, acc);
             x += 4 * stride * EDGEQ_BLOCK_COLUMN;
-            to[0] = edgeq_narrow(acc[0], m, c, n1, zero);
-            to[step] = edgeq_narrow(acc[1], m, c, n1, zero);
+            to[0] = edgeq_narrow(acc[0], m, c, k, zero);
+            to[step] = edgeq_narrow(acc[1], m, c, k, zero);
             to += 2 * step;
-            to[0] = edgeq_narrow(acc[2], m, c, n1, zero);
-            to[step] = edgeq_narrow(acc[3], m, c, n1, zero);
+            to[0] = edgeq_narrow(acc[2], m, c, k, zero);
+            to[step] = edgeq_narrow(acc[3], m, c, k, zero);
             to += 2 * step;
         }
         for (; left > 0; --left) {
             const int32_t acc = bias + edgeq_block_row_of_one(x, w) +
                                 edgeq_block_row_of_one(x + EDGEQ_BLOCK, w + 3) +
                                 edgeq_block_row_of_one(x + 2 * EDGEQ_BLOCK, w + 6);
-            *to = edgeq_narrow(acc, m, c, n1, zero);
+            *to = edgeq_narrow(acc, m, c, k, zero);
             to += step;
             x += stride * EDGEQ_BLOCK_COLUMN;
         }

@@ -11,7 +11,7 @@
  * and S with the bias, so that S and T - 2**16 * S are the accumulators.
  * The accumulators become bytes as edgeq_narrow.h says.
  *
- * A channel in flash: bias * 256 + (32 if it has a list) + n - 1, then the multiplier. A list:
+ * A channel in flash: bias * 256 + (32 if it has a list) + n - 2, then the multiplier. A list:
  * words of tap * 2048 + (256 if it is the last) + the byte to add. */
 #ifndef EDGEQ_LANES_H
 #define EDGEQ_LANES_H
@@ -155,13 +155,12 @@ edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUS
     "add " x ", " x ", lr\n"                                                                   \
     "add " s ", " s ", " x ", asr #16\n"
 
-/* One accumulator to a byte: the multiplier in r5, n - 1 in r4, c in r7. */
+/* One accumulator to a byte: the multiplier in r5, n - 2 in r4, c in r7. */
 #define EDGEQ_LANES_OUT(acc, at)                                                               \
-    "lsl " acc ", " acc ", #1\n"                                                               \
-    "mov r2, #0x80000000\n"                                                                    \
-    "mov r3, r7\n"                                                                             \
+    "and r2, " acc ", #0x80000000\n"                                                           \
+    "orr r2, r2, #0x40000000\n"                                                                \
+    "add r3, r7, " acc ", asr #31\n"                                                           \
     "smlal r2, r3, " acc ", r5\n"                                                              \
-    "sub r3, r3, " acc ", lsr #31\n"                                                           \
     "asr r3, r3, r4\n"                                                                         \
     "ssat r3, #8, r3, asr #1\n"                                                                \
     "strb r3, [r0" at "]\n"
@@ -319,8 +318,8 @@ static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
         const int32_t word = words[0];
         const int32_t m = words[1];
         const uint32_t bias = (uint32_t)(word >> 8);
-        const int32_t n1 = word & 31;
-        const int32_t c = two_zero_plus * (1 << n1);
+        const int32_t k = word & 31;
+        const int32_t c = two_zero_plus * (1 << k);
         struct edgeq_lanes_sums sums;
         sums.t0 = sums.t1 = bias + (bias << 16) - rounding;
         sums.s0 = sums.s1 = bias;
@@ -330,10 +329,10 @@ static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
         }
         const int32_t acc0 = (int32_t)(sums.t0 - (sums.s0 << 16));
         const int32_t acc2 = (int32_t)(sums.t1 - (sums.s1 << 16));
-        out[0] = edgeq_narrow(acc0, m, c, n1, zero);
-        out[second] = edgeq_narrow((int32_t)sums.s0, m, c, n1, zero);
-        out[third] = edgeq_narrow(acc2, m, c, n1, zero);
-        out[fourth] = edgeq_narrow((int32_t)sums.s1, m, c, n1, zero);
+        out[0] = edgeq_narrow(acc0, m, c, k, zero);
+        out[second] = edgeq_narrow((int32_t)sums.s0, m, c, k, zero);
+        out[third] = edgeq_narrow(acc2, m, c, k, zero);
+        out[fourth] = edgeq_narrow((int32_t)sums.s1, m, c, k, zero);
         ++out;
         words += 2;
         /* Interleaved weights are in groups of as many channels as a step has bytes. */

@@ -1,7 +1,9 @@
 /* Accumulators to bytes, where the generator has proven |acc| < 2**23: edgeq_requantize for
- * shift = -n, 1 <= n <= 23, with the zero point, saturated. As edgeq_tile.h derives,
- *     c = (2 * zero_point + 1) * 2**(n - 1), half of 2**n and the zero point with it
- *     out = (doubling_high_mul(acc, m) + c - (acc < 0)) >> n */
+ * shift = -n, 2 <= n <= 23, and 0 < m < 2**31, with the zero point, saturated. Its two
+ * roundings are (edgeq_tile.h)
+ *     out = (floor((acc * m + 2**30) / 2**31) + (2 * zero_point + 1) * 2**(n - 1) - (acc < 0))
+ * >> n and as a floor of a floor is a floor, with k = n - 2, c = (2 * zero_point + 1) * 2**k
+ *     out = (floor((acc * m + (acc < 0 ? -2**30 : 2**30)) / 2**32) + c) >> k >> 1 */
 #ifndef EDGEQ_NARROW_H
 #define EDGEQ_NARROW_H
 
@@ -9,22 +11,25 @@
 
 #include "edgeq_arith.h"
 
-/* c + doubling_high_mul(acc, m) of |acc| < 2**23, m >= 0. */
+/* c + the floor above. */
 static inline int32_t edgeq_narrow_high(int32_t acc, int32_t m, int32_t c) {
+    const int32_t sign = acc >> 31;
 #ifdef EDGEQ_NO_LONG_MULTIPLY
     /* With acc = 2**8 * a + b and m = 2**16 * g + h, floors within floors:
-     *     acc * m + 2**30 = 2**8 * (2**16 * a * g + 2**8 * b * g + q) + less than 2**8
-     *     q = a * h + (b * h >> 8) + 2**22
+     *     acc * m = 2**8 * (2**16 * a * g + 2**8 * b * g + q) + less than 2**8
+     *     q = a * h + (b * h >> 8)
      * and every term fits: |a| <= 2**15, b < 2**8, g < 2**15, h < 2**16. */
     const int32_t a = acc >> 8;
     const int32_t b = (int32_t)((uint32_t)acc & 0xffu);
     const int32_t g = m >> 16;
     const int32_t h = (int32_t)((uint32_t)m & 0xffffu);
-    const int32_t q = a * h + ((b * h) >> 8);
-    return c + ((a * g + ((b * g + ((q >> 8) + (1 << 14))) >> 8)) >> 7);
+    const int32_t q = (a * h + ((b * h) >> 8)) >> 8;
+    const int32_t half = (1 << 14) - (sign & (1 << 15));
+    return c + ((a * g + ((b * g + q + half) >> 8)) >> 8);
 #else
-    const int64_t half = (int64_t)((uint64_t)(uint32_t)c << 32 | (1u << 31));
-    return (int32_t)((half + (int64_t)(2 * acc) * m) >> 32);
+    const uint32_t high = (uint32_t)c + (uint32_t)sign;
+    const uint32_t low = (1u << 30) | ((uint32_t)acc & (1u << 31));
+    return (int32_t)(((int64_t)((uint64_t)high << 32 | low) + (int64_t)acc * m) >> 32);
 #endif
 }
 
@@ -45,17 +50,16 @@ static inline int32_t edgeq_narrow_zero(int32_t zero_point, int32_t activation_m
     return activation_min >= zero_point ? 0 : INT32_MIN;
 }
 
-/* One accumulator; n1 = n - 1, zero as edgeq_narrow_zero gives it. */
-static inline int8_t edgeq_narrow(int32_t acc, int32_t m, int32_t c, int32_t n1, int32_t zero) {
+/* One accumulator; zero as edgeq_narrow_zero gives it. */
+static inline int8_t edgeq_narrow(int32_t acc, int32_t m, int32_t c, int32_t k, int32_t zero) {
 #ifdef EDGEQ_NO_LONG_MULTIPLY
     if (acc <= zero) {
-        return (int8_t)(c >> n1 >> 1);
+        return (int8_t)(c >> k >> 1);
     }
 #else
     (void)zero;
 #endif
-    const int32_t y = edgeq_narrow_high(acc, m, c) - (int32_t)((uint32_t)acc >> 31);
-    return edgeq_narrow_half(y >> n1);
+    return edgeq_narrow_half(edgeq_narrow_high(acc, m, c) >> k);
 }
 
 /* The bytes of a layer whose activation is within [low, high], clamped where that is less than

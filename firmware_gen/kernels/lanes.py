@@ -14,6 +14,7 @@ from firmware_gen.kernels.tile import ACC_LIMIT, MAX_RIGHT, acc_bounds, channels
 
 BLOCK = 4  # taps of which the products stay in 16-bit lanes
 LANE_LIMIT = 255  # of the sum of abs(weight) in a block: 255 * 128 < 2**15
+LEAST_RIGHT = 2  # the least shift
 HAS_LIST = 32
 LAST = 256
 TAP = 2048
@@ -23,7 +24,7 @@ WEIGHTS_NOTE = "of each channel, zeros up to a multiple of 4 taps, less what is 
 INTERLEAVED_NOTE = (
     "eight channels side by side, zeros up to 8 channels and 4 taps, less what is in the list"
 )
-WORDS_NOTE = "of each channel: bias * 256 + (32 if it is in the list) + n - 1, multiplier"
+WORDS_NOTE = "of each channel: bias * 256 + (32 if it is in the list) + n - 2, multiplier"
 LIST_NOTE = "tap * 2048 + (256 if the channel's last) + what to add to its weight as a byte"
 
 
@@ -42,17 +43,17 @@ def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
     if peak.max() >= ACC_LIMIT:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, the kernel wants below 2**23"
-    if ((multiplier != 0) & (shift >= 0)).any():
-        return "a multiplier is 0.5 or more, the kernel wants a shift to the right"
+    if ((multiplier != 0) & (shift > -LEAST_RIGHT)).any():
+        return "a multiplier is 0.25 or more, the kernel wants a shift to the right by 2 or more"
     return None
 
 
 def narrow_words(op: Any, rows: Array, bias: Array) -> tuple[Array, Array]:
-    """The weights, and of each channel bias * 256 + n - 1 and the multiplier, (O, 2) int32."""
+    """The weights, and of each channel bias * 256 + n - 2 and the multiplier, (O, 2) int32."""
     rows, folded, multiplier, shift = channels_of(op, rows, bias)
-    nothing = -shift > MAX_RIGHT
-    multiplier[nothing], shift[nothing] = 0, -1
-    words = np.stack([folded * 256 - shift - 1, multiplier], axis=1)
+    nothing = (-shift > MAX_RIGHT) | (multiplier == 0)
+    multiplier[nothing], shift[nothing] = 0, -LEAST_RIGHT
+    words = np.stack([folded * 256 - shift - LEAST_RIGHT, multiplier], axis=1)
     return rows, words.astype(np.uint32).view(np.int32)
 
 
