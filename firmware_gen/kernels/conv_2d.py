@@ -9,6 +9,7 @@ from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.window import Window
 from firmware_gen.cores import Target
 from firmware_gen.kernels import mve
+from firmware_gen.kernels.conv_2d_lanes import LANES, LANES_V6M
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -113,5 +114,7 @@ KERNEL = Kernel(
         Variant(
             "dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes, is_shared=False
         ),
+        LANES,
+        LANES_V6M,
     ),
 )
