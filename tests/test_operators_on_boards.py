@@ -28,7 +28,7 @@ WITH_VARIANTS = [
 @pytest.mark.parametrize(
     ("target", "emulator", "optimize"),
     [
-        ("m0", "virtual", "speed"),
+        ("m0-on-m3", "virtual", "speed"),
         ("m3", "virtual", "balanced"),
         ("m4", "virtual", "speed"),
         ("m33", "qemu", "size"),

@@ -44,9 +44,7 @@ def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, the kernel wants below 2**23"
     if ((multiplier != 0) & (shift > -LEAST_RIGHT)).any():
-        return (
-            "a multiplier is 0.25 or more, the kernel wants a shift to the right by 2 or more"
-        )
+        return "a multiplier is 0.25 or more, the kernel shifts to the right by 2 or more"
     return None
 
 
