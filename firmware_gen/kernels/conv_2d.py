@@ -11,6 +11,7 @@ from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.window import Window
 from firmware_gen.cores import Target
 from firmware_gen.kernels import mve
+from firmware_gen.kernels.conv_2d_lanes import LANES, LANES_V6M
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -181,5 +182,7 @@ KERNEL = Kernel(
             dsp_scratch_nbytes,
             roundings=frozenset({"tflm", "single"}),
         ),
+        LANES,
+        LANES_V6M,
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from firmware_gen.kernels import depthwise_3x3, depthwise_mve
+from firmware_gen.kernels.depthwise_block import BLOCK
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -74,4 +75,4 @@ THREE_BY_THREE = Variant(
     depthwise_3x3.emit,
     depthwise_3x3.scratch_nbytes,
 )
-KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, THREE_BY_THREE))
+KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, THREE_BY_THREE, BLOCK))
