@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import demo, firmware, model, profile
+from edgeq.cli import analyze, demo, firmware, model, profile
 from edgeq.errors import EdgeqError
 
 
@@ -45,6 +45,7 @@ app.command("quantize")(model.quantize_command)
 app.command("export")(model.export_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
+app.command("analyze")(analyze.analyze_command)
 app.command("demo")(demo.demo_command)
 app.command("boards")(firmware.boards_command)
 app.command("generate")(firmware.generate_command)
