@@ -22,6 +22,7 @@ from edgeq.exporters.onnx import onnx_bytes
 from edgeq.exporters.tflite import tflite_bytes
 from edgeq.graph import Graph
 from edgeq.importers.onnx import read_onnx
+from edgeq.passes.round_as import round_as
 
 
 def random_inputs(graph: Graph, count: int) -> np.ndarray:
@@ -129,3 +130,8 @@ def test_multipliers_that_no_scale_gives_are_found(digits: Graph) -> None:
     other = replace(digits, nodes=(replace(node, op=op), *digits.nodes[1:]))
     with pytest.raises(ExportFailure, match="its scales do not give its multipliers"):
         tflite_bytes(other)
+
+
+def test_another_rounding_than_the_runtimes_is_refused(digits: Graph) -> None:
+    with pytest.raises(ExportFailure, match="is rounded as 'single'"):
+        tflite_bytes(round_as(digits, "single"))

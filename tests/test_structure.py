@@ -34,6 +34,7 @@ RANKS = {
     "edgeq.data": 5,
     "edgeq.evaluate": 5,
     "edgeq.explain": 5,
+    "edgeq.explain_rounding": 5,
     "edgeq": 6,  # the package itself: what it offers to its users
     "firmware_gen": 6,
     "edgeq.emulator": 7,

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import analyze, demo, firmware, model, profile
+from edgeq.cli import analyze, demo, explain, firmware, model, profile
 from edgeq.errors import EdgeqError
 
 
@@ -54,7 +54,8 @@ app.command("emulate")(firmware.emulate_command)
 app.command("stream")(firmware.stream_command)
 app.command("verify")(firmware.verify_command)
 app.command("profile")(profile.profile_command)
-explain.command("multiplier")(model.explain_multiplier_command)
+explain.command("multiplier")(explaining.explain_multiplier_command)
+explain.command("rounding")(explaining.explain_rounding_command)
 
 
 def main() -> None:

@@ -25,6 +25,11 @@ def tflite_bytes(graph: Graph) -> bytes:
     Raises:
         ExportFailure: a layer cannot be said in the format; names it and why.
     """
+    if graph.rounding != "tflm":
+        raise ExportFailure(
+            f"{graph.name}: is rounded as '{graph.rounding}', runtimes of .tflite round as "
+            "'tflm'; quantize it with --rounding tflm"
+        )
     writer = Writer(dict(graph.tensors))
     missing = [n for n in graph.nodes if type(n.op) not in WRITERS]
     if missing:
