@@ -9,7 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import analyze, demo, explain, firmware, model, profile
+from edgeq.cli import analyze, demo, firmware, model, profile
+from edgeq.cli import explain as explaining
 from edgeq.errors import EdgeqError
 
 
