@@ -23,7 +23,7 @@ from edgeq.graph import Graph  # noqa: E402
 from edgeq.memory import MemoryPlan  # noqa: E402
 
 BLUE, ORANGE, GREY, RED, GREEN = "#2f6db5", "#d9822b", "#8a9199", "#c23b3b", "#3a8f5c"
-WIDTH = 4.6  # inches: fits a phone, and two fit a desktop
+WIDTH = 4.0  # inches: words stay legible on a phone, and two fit a desktop
 ROW = 0.24  # inches a layer
 _STYLE = {
     "svg.fonttype": "none",
@@ -57,7 +57,7 @@ def _scaled(match: re.Match[str]) -> str:
     return f' style="width:100%;max-width:{pixels:.0f}px;height:auto"'
 
 
-def short(name: str, most: int = 26) -> str:
+def short(name: str, most: int = 22) -> str:
     """A layer's name in the room there is: its end tells most."""
     return name if len(name) <= most else "…" + name[-(most - 1) :]
 
@@ -100,7 +100,7 @@ def sensitivity_picture(rows: Sequence[LayerSensitivity]) -> str:
         axes.plot([], [], "o", color=BLUE, label="its output")
         axes.set_yticks(range(len(worst)), [short(r.name) for r in worst])
         axes.set_xlabel("output's signal to noise with only this rounded, dB")
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, frameon=False)
         return _svg(figure)
 
 
@@ -191,8 +191,9 @@ def graph_picture(graph: Graph) -> str:
             producer = graph.producer(name)
             kind = producer.op.name if producer else "input"
             axes.add_patch(Rectangle((0, y - 0.36), 10, 0.72, fc="#f3f6f9", ec="#b8bec5"))
-            axes.text(0.2, y, short(name, 24), va="center", fontsize=8)
-            axes.text(6.7, y, kind.replace("_", " "), va="center", ha="center", fontsize=7)
+            axes.text(0.2, y, short(name, 16), va="center", fontsize=8)
+            kind = kind.replace("_2d", "").replace("_", " ")
+            axes.text(6.4, y, kind, va="center", ha="center", fontsize=7)
             axes.text(9.8, y, shape, va="center", ha="right", fontsize=8, color=GREY)
         for node in graph.nodes:
             for source in node.inputs:
