@@ -44,6 +44,8 @@ RANKS = {
     "edgeq.explain_rounding": 5,
     "edgeq": 6,  # the package itself: what it offers to its users
     "firmware_gen": 6,
+    "edgeq.analysis": 7,
+    "edgeq.qat": 7,
     "edgeq.emulator": 7,
     "edgeq.stream": 7,
     "edgeq.report": 8,

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import build, demo, firmware, model, profile, quantize
+from edgeq.cli import analyze, build, demo, firmware, model, profile, quantize
 from edgeq.cli import explain as explaining
 from edgeq.errors import EdgeqError
 
@@ -47,6 +47,7 @@ app.command("check-data")(quantize.check_data_command)
 app.command("export")(model.export_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
+app.command("analyze")(analyze.analyze_command)
 app.command("demo")(demo.demo_command)
 app.command("boards")(firmware.boards_command)
 app.command("generate")(build.generate_command)

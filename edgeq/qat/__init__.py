@@ -1,4 +1,4 @@
-"""Quantization-aware training: a float graph as a PyTorch module that rounds as the integers do.
+"""Quantization-aware training: a float graph as a PyTorch module that rounds as integers do.
 
     module = fake_quantized(graph, samples, scheme=Scheme(weight_bits=4))
     ... your own training loop over module(x) ...

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from edgeq.arith import doubling_high_mul, requantize, rounding_shift_right
+from edgeq.fixed_point import SOFTMAX_SUM_INTEGER_BITS
 from edgeq.graph import Array
 from edgeq.ops.add import LEFT_SHIFT, QuantizedAdd
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
@@ -31,7 +32,7 @@ from edgeq.ops.pad import QuantizedPad
 from edgeq.ops.quantize import Requantize
 from edgeq.ops.relu import QuantizedRelu
 from edgeq.ops.reshape import QuantizedReshape
-from edgeq.ops.softmax import SOFTMAX_SUM_INTEGER_BITS, QuantizedSoftmax, reciprocal_of_sum
+from edgeq.ops.softmax import QuantizedSoftmax, reciprocal_of_sum
 from edgeq.passes.value_ranges import requantize_array
 from edgeq.qat.real import (
     convolve,
@@ -49,6 +50,7 @@ def _requantized(op: Any, acc: Tensor, multiplier: Any, shift: Any) -> Tensor:
         acc.numpy().astype(np.int64),
         np.asarray(multiplier, np.int64),
         np.asarray(shift, np.int64),
+        op.rounding,
     )
     return torch.from_numpy(y.astype(np.float64))
 

@@ -103,7 +103,7 @@ class FakeQuantized(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def activations(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Every activation by name, on its grid, with gradients: a loss may be on the logits."""
+        """Every activation by name, on its grid, with gradients, as for a loss on the logits."""
         return self._run(inputs)[0]
 
     @torch.no_grad()
@@ -136,9 +136,7 @@ class FakeQuantized(nn.Module):
             reals[node.name] = _on_grid(real, integers[node.name], quant)
         return reals, integers
 
-    def _real(
-        self, node: Node, lowered: Graph, twin: Node, reals: dict[str, Tensor]
-    ) -> Tensor:
+    def _real(self, node: Node, lowered: Graph, twin: Node, reals: dict[str, Tensor]) -> Tensor:
         """The float operator on the rounded operands, for the gradient."""
         assert isinstance(node.op, FloatOp)
         operands = []

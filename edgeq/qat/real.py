@@ -35,7 +35,7 @@ def padded(x: Tensor, window: Window, value: float) -> Tensor:
 
 
 def slide(x: Tensor, weights: Tensor, window: Window, groups: int) -> Tensor:
-    """A convolution without bias: x (N, C, H, W) padded, weights OIHW -> (N, out_h, out_w, O)."""
+    """A convolution without bias: x (N, C, H, W) padded, weights OIHW -> NHWC."""
     y = functional.conv2d(
         x,
         weights,

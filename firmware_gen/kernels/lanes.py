@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.arith import clamp, requantize
 from edgeq.graph import Array
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
-from firmware_gen.kernels.kernel import Constant, Layer, parameters_of
-from firmware_gen.kernels.tile import ACC_LIMIT, MAX_RIGHT, acc_bounds, channels_of
+from firmware_gen.kernels.kernel import Constant, Layer, folded_bias, parameters_of
+from firmware_gen.kernels.tile import ACC_LIMIT, MAX_RIGHT, acc_bounds
 
 BLOCK = 4  # taps of which the products stay in 16-bit lanes
 LANE_LIMIT = 255  # of the sum of abs(weight) in a block: 255 * 128 < 2**15
@@ -33,6 +34,36 @@ def why_dsp(target: Target) -> str | None:
     if target.has_dsp:
         return "the core has the DSP extension"
     return None if target.has_mla or not target.has_mul64 else "the core is not known"
+
+
+def channels_of(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+    """Weights, folded bias, multiplier and shift of each channel.
+
+    A channel with one result for every input gets no weights, and numbers that the kernel can
+    always take: 4 * (result - zero_point) times 2**30 * 2**-32.
+    """
+    count = len(rows)
+    multiplier, shift = (
+        np.broadcast_to(np.asarray(values, np.int64), (count,)).copy()
+        for values in (op.multiplier, op.shift)
+    )
+    rows, folded = rows.copy(), folded_bias(op, bias, rows).astype(np.int64)
+    low, high = acc_bounds(rows, folded)
+    for channel in range(count):
+        at_low, at_high = (
+            clamp(
+                requantize(int(acc), int(multiplier[channel]), int(shift[channel]))
+                + op.output_zero_point,
+                op.activation_min,
+                op.activation_max,
+            )
+            for acc in (low[channel], high[channel])
+        )
+        if at_low == at_high:
+            rows[channel] = 0
+            folded[channel] = 4 * (at_low - op.output_zero_point)
+            multiplier[channel], shift[channel] = 1 << 30, -1
+    return rows, folded, multiplier, shift
 
 
 def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
