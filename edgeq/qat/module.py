@@ -103,7 +103,7 @@ class FakeQuantized(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def activations(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Every activation by name, on its grid, with gradients, as for a loss on the logits."""
+        """Every activation by name, on its grid, with gradients: a loss may use the logits."""
         return self._run(inputs)[0]
 
     @torch.no_grad()

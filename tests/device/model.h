@@ -13,10 +13,8 @@
 #define DIGEST_LAST 0x0f
 #endif
 #define EDGEQ_MODEL_DIGEST                                                                     \
-    {                                                                                          \
-        0xed, 0x6e, 0x00, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d,    \
-            0x0e, DIGEST_LAST                                                                  \
-    }
+    {0xed, 0x6e, 0x00, 0x03, 0x04, 0x05, 0x06, 0x07,                                           \
+     0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, DIGEST_LAST}
 #ifndef INPUT_0
 #define INPUT_0 20
 #endif
