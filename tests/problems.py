@@ -69,16 +69,7 @@ def windows(draw: Draw) -> tuple[Window, int, int]:
     height = max(1, reach_h - top - bottom) + draw(st.integers(0, 5))
     width = max(1, reach_w - left - right) + draw(st.integers(0, 5))
     window = Window(
-        filter_h,
-        filter_w,
-        stride_h,
-        stride_w,
-        dilation_h,
-        dilation_w,
-        top,
-        bottom,
-        left,
-        right,
+        filter_h, filter_w, stride_h, stride_w, dilation_h, dilation_w, top, bottom, left, right
     )
     return window, height, width
 
@@ -122,8 +113,12 @@ channel_counts = st.sampled_from((1, 1, 2, 3, 4, 5, 8, 17))
 
 @st.composite
 def conv_2d(draw: Draw) -> Problem:
-    window, height, width = draw(st.one_of(windows(), usual_windows()))
+    is_first = draw(st.booleans())  # of a network: rows of 9 taps, or of one word
+    window, height, width = draw(usual_windows() if is_first else windows())
     channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 4, 5, 8)))
+    if is_first:
+        channels, filter_w = draw(st.sampled_from(((3, 3), (3, 3), (1, 4), (2, 2))))
+        window, width = replace(window, filter_w=filter_w), width + 3
     shape = (outputs, window.filter_h, window.filter_w, channels)
     weights, bias = filter_and_bias(draw, shape, outputs)
     fields = draw(product_fields(weights.reshape(outputs, -1), bias))
