@@ -111,11 +111,15 @@ channel_counts = st.sampled_from((1, 1, 2, 3, 4, 5, 8, 17))
 
 @st.composite
 def conv_2d(draw: Draw) -> Problem:
-    window, height, width = draw(st.one_of(windows(), usual_windows()))
-    if draw(st.sampled_from((True, False, False))):  # pixels stay where they are
+    is_first = draw(st.booleans())  # of a network: rows of 9 taps, or of one word
+    window, height, width = draw(usual_windows() if is_first else windows())
+    if not is_first and draw(st.sampled_from((True, False))):  # pixels stay where they are
         stride_h = draw(st.integers(1, 2))
         window, width = Window(1, 1, stride_h, 1), draw(st.sampled_from((1, 3, 6, 31)))
     channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 4, 5, 8)))
+    if is_first:
+        channels, filter_w = draw(st.sampled_from(((3, 3), (3, 3), (1, 4), (2, 2))))
+        window, width = replace(window, filter_w=filter_w), width + 3
     shape = (outputs, window.filter_h, window.filter_w, channels)
     weights, bias = filter_and_bias(draw, shape, outputs)
     fields = draw(product_fields(weights.reshape(outputs, -1), bias))
