@@ -56,7 +56,8 @@ class SampleFiles:
         left = self._limit
         for part in self._parts():
             try:
-                x = to_input(self._graph, part[:left], self._scale, self._note_once)
+                first = part[:left] if part.ndim else part
+                x = to_input(self._graph, first, self._scale, self._note_once)
             except DataError as error:
                 raise DataError(f"{self._path}: {error}") from error
             yield x
@@ -97,8 +98,8 @@ def _open(path: Path, tensor: Tensor) -> tuple[int, _Parts]:
 def _mapped(path: Path) -> Array | None:
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError):
-        return None  # read_array says what is wrong
+    except (OSError, ValueError, IndexError):
+        return None  # read_array, or to_input, says what is wrong
 
 
 def _slices(x: Array) -> Iterator[Array]:

@@ -26,6 +26,7 @@ from edgeq.grids import activation_grids
 from edgeq.ops.conv_2d import Conv2D
 from edgeq.ops.depthwise_conv_2d import DepthwiseConv2D
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import quantize_filter
 from edgeq.ops.window import Window
@@ -263,6 +264,19 @@ def test_layers_that_share_weights_are_corrected_apart() -> None:
     scheme = Scheme(weight_bits=4)
     assert quality(graph, x, scheme=scheme, correct="rounding,bias") > 10
     assert quality(graph, x, correct="equalize,absorb,bias-analytic") > 25
+
+
+@pytest.mark.parametrize("correct", ["bias-analytic", "equalize,absorb,rounding,bias"])
+def test_padded_channels_and_reshaped_rows_are_no_trouble(correct: str) -> None:
+    b = NetworkBuilder((1, 4, 4, 2))
+    padded = b.layer("padded", Pad(((0, 0), (1, 0), (0, 1), (1, 2))), "input")
+    conv = b.layer("conv", Conv2D(Window(2, 2), 0.0), padded, b.constant("w", 6, 2, 2, 5))
+    rows = b.layer("rows", Reshape((1, 8, 12)), conv)
+    fc = b.layer("fc", FullyConnected(), rows, b.constant("v", 12, 12))
+    odd = b.layer("odd", Reshape((1, 12, 8)), fc)
+    last = b.layer("last", FullyConnected(), odd, b.constant("u", 3, 8))
+    x = samples(graph := b.build(last), 64)
+    assert quality(graph, x, correct=correct) > 20
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

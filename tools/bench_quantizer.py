@@ -25,6 +25,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+# Of numpy's BLAS, before it is loaded: more threads than idle cores cost more than they bring.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table

@@ -63,7 +63,8 @@ def correct_layers(
         assert isinstance(node.op, FloatOp)
         changed = node
         if isinstance(node.op, FLOAT_PRODUCTS) and tensors[node.inputs[1]].data is not None:
-            taps = _taps(node.op, exact[node.inputs[0]], seen[node.inputs[0]], graph, node)
+            pair = exact[node.inputs[0]], seen[node.inputs[0]]
+            taps = _taps(node.op, *pair, graph, node, squares=rounding)
             changed, constants = _layer(graph, node, taps, scheme, rounding, bias)
             tensors.update({t.name: t for t in constants})
         nodes.append(changed)
@@ -141,17 +142,19 @@ def _layer(
     return with_product(graph, node, weights, values)
 
 
-def _taps(op: FloatProduct, exact: Array, seen: Array, graph: Graph, node: Node) -> Taps:
-    """Means over all samples, CHUNK at a time."""
+def _taps(
+    op: FloatProduct, exact: Array, seen: Array, graph: Graph, node: Node, *, squares: bool
+) -> Taps:
+    """Means over all samples, CHUNK at a time; zeros for products without `squares`."""
     data = graph.tensors[node.inputs[1]].data
     assert data is not None
     parts = []
     for first in range(0, exact.shape[0], CHUNK):
         x, y = (tap_rows(op, v[first : first + CHUNK], data) for v in (exact, seen))
-        flipped = y.transpose(0, 2, 1)
-        parts.append(
-            (x.sum(1), y.sum(1), flipped @ y, x.transpose(0, 2, 1) @ y, np.array(x.shape[1]))
-        )
+        xx, xy = np.zeros((1, 1, 1)), np.zeros((1, 1, 1))
+        if squares:
+            xx, xy = y.transpose(0, 2, 1) @ y, x.transpose(0, 2, 1) @ y
+        parts.append((x.sum(1), y.sum(1), xx, xy, np.array(x.shape[1])))
     sums = [
         np.sum([np.asarray(part[i], np.float64) for part in parts], axis=0) for i in range(5)
     ]

@@ -34,7 +34,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Of the channels of an activation."""
+    """Of the channels of an activation: C is the extent of its last axis."""
 
     mean: Array  # (C,)
     variance: Array  # (C,)
@@ -114,7 +114,19 @@ def _moments(graph: Graph, node: Node, known: Mapping[str, Moments]) -> Moments 
         return clipped_normal(Moments(mean, variance), op.activation_min, op.activation_max)
     if isinstance(op, Relu | AveragePool2D | MaxPool2D):
         return clipped_normal(source, op.activation_min, op.activation_max)
-    return source if isinstance(op, Pad | Reshape | Mean) else None
+    if isinstance(op, Reshape):
+        return _reshaped(source, graph.tensors[node.name].shape[-1])
+    if isinstance(op, Pad):  # zeros that stand in a channel of their own; others are few
+        return Moments(np.pad(source.mean, op.pads[-1]), np.pad(source.variance, op.pads[-1]))
+    return source if isinstance(op, Mean) else None
+
+
+def _reshaped(source: Moments, last: int) -> Moments | None:
+    """Of a last axis that takes in whole groups of channels; None for another."""
+    times, rest = divmod(last, source.mean.size)
+    if rest:
+        return None
+    return Moments(np.tile(source.mean, times), np.tile(source.variance, times))
 
 
 def _operand(graph: Graph, name: str, known: Mapping[str, Moments]) -> Moments | None:
