@@ -84,6 +84,12 @@ static inline uint32_t *edgeq_lanes_run(const int8_t *a, const int8_t *b, const 
 
 #endif
 
+/* The first byte of a tap in a row of the image, or the padding. */
+static inline const int8_t *edgeq_lanes_tap(const int8_t *row, int32_t column, int32_t width,
+                                            int32_t channels, const int8_t *padding) {
+    return (uint32_t)column < (uint32_t)width ? row + column * channels : padding;
+}
+
 /* The taps of four pixels, zeros up to a multiple of four; `padding`: a pixel of zero points.
  */
 static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, const int8_t *x,
@@ -100,12 +106,12 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
     }
     for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
         const int32_t down = filter_y * window->dilation_h;
-        int32_t at[4];     /* byte of the first tap of the row */
-        int32_t column[4]; /* its column, beyond the image if the row is */
+        int32_t row[4];    /* byte of column 0 */
+        int32_t column[4]; /* of the first tap, beyond the image if the row is */
         int32_t is_inside = is_row;
         for (int32_t i = 0; i < 4; ++i) {
             const int32_t y = corners[i].y + down;
-            at[i] = (y * width + corners[i].x) * channels;
+            row[i] = y * width * channels;
             column[i] = corners[i].x;
             if (y < 0 || y >= op->input.height) {
                 column[i] = width;
@@ -113,26 +119,30 @@ static inline void edgeq_lanes_gather(const struct edgeq_conv_2d_lanes *op, cons
             }
         }
         if (is_inside != 0) {
-            to = edgeq_lanes_run(x + at[0], x + at[1], x + at[2], x + at[3], to,
-                                 window->filter_w * channels);
+            to = edgeq_lanes_run(
+                x + row[0] + column[0] * channels, x + row[1] + column[1] * channels,
+                x + row[2] + column[2] * channels, x + row[3] + column[3] * channels, to,
+                window->filter_w * channels);
             continue;
         }
+        int32_t right = 0;
         for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
-            const int8_t *from[4];
-            for (int32_t i = 0; i < 4; ++i) {
-                const int32_t is_tap = column[i] >= 0 && column[i] < width;
-                from[i] = is_tap ? x + at[i] : padding;
-                /* A column behind the image stays there. */
-                column[i] += window->dilation_w;
-                at[i] += window->dilation_w * channels;
-            }
+            const int8_t *const a =
+                edgeq_lanes_tap(x + row[0], column[0] + right, width, channels, padding);
+            const int8_t *const b =
+                edgeq_lanes_tap(x + row[1], column[1] + right, width, channels, padding);
+            const int8_t *const c =
+                edgeq_lanes_tap(x + row[2], column[2] + right, width, channels, padding);
+            const int8_t *const d =
+                edgeq_lanes_tap(x + row[3], column[3] + right, width, channels, padding);
             if (channels == 1) {
-                to[0] = edgeq_lanes_pair(*from[0], *from[1]);
-                to[1] = edgeq_lanes_pair(*from[2], *from[3]);
+                to[0] = edgeq_lanes_pair(*a, *b);
+                to[1] = edgeq_lanes_pair(*c, *d);
                 to += 2;
             } else {
-                to = edgeq_lanes_run(from[0], from[1], from[2], from[3], to, channels);
+                to = edgeq_lanes_run(a, b, c, d, to, channels);
             }
+            right += window->dilation_w;
         }
     }
     while (to != end) {
