@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeq.graph import Graph
+from edgeq.memory import Scratch
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
 from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode
@@ -31,6 +32,7 @@ class Choice:
     scratch_nbytes: int
     emit: Callable[[Any, Layer], LayerCode]
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
+    is_exact: bool = False  # as Variant.is_exact
 
 
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
@@ -71,9 +73,12 @@ def choose_kernels(graph: Graph, target: Target) -> tuple[Choice, ...]:
     )
 
 
-def scratch_of(choices: Sequence[Choice]) -> dict[str, int]:
-    """Bytes of scratch by name of the node, for plan_memory."""
-    return {choice.node: choice.scratch_nbytes for choice in choices}
+def scratch_of(choices: Sequence[Choice]) -> Scratch:
+    """Bytes of scratch by name of the node, and what may share memory, for plan_memory."""
+    return Scratch(
+        {choice.node: choice.scratch_nbytes for choice in choices},
+        exact=(choice.node for choice in choices if choice.is_exact),
+    )
 
 
 def _choice(node: str, op: Any, layer: Layer, target: Target) -> Choice:
@@ -84,7 +89,14 @@ def _choice(node: str, op: Any, layer: Layer, target: Target) -> Choice:
         if reason is None:
             scratch = variant.scratch_nbytes(op, *layer.shapes())
             return Choice(
-                node, layer, variant.name, variant.header, scratch, variant.emit, reasons
+                node,
+                layer,
+                variant.name,
+                variant.header,
+                scratch,
+                variant.emit,
+                reasons,
+                variant.is_exact,
             )
         reasons[variant.name] = reason
     scratch = kernel.scratch_nbytes(op, *layer.shapes())

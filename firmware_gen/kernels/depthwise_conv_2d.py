@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
-from firmware_gen.kernels import depthwise_3x3
+from firmware_gen.kernels import depthwise_3x3, depthwise_plane
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -60,6 +60,14 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     )
 
 
+PLANE = Variant(
+    "dsp_3x3_plane",
+    "depthwise_conv_2d_plane.h",
+    depthwise_plane.why_not,
+    depthwise_plane.emit,
+    depthwise_plane.scratch_nbytes,
+    is_exact=True,
+)
 THREE_BY_THREE = Variant(
     "dsp_3x3",
     "depthwise_conv_2d_3x3.h",
@@ -67,4 +75,4 @@ THREE_BY_THREE = Variant(
     depthwise_3x3.emit,
     depthwise_3x3.scratch_nbytes,
 )
-KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (THREE_BY_THREE,))
+KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (PLANE, THREE_BY_THREE))

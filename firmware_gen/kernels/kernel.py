@@ -116,6 +116,7 @@ class Variant:
     why_not: Callable[[Any, Layer, Target], str | None]  # None: it can serve the layer
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
+    is_exact: bool = False  # its output lies exactly over a dying input, or apart from it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,245 @@
+/* DEPTHWISE_CONV_2D with a filter of 3 x 3 for cores with the DSP extension, four channels at a
+ * time through the whole image; twin of edgeq/ops/depthwise_conv_2d.py. Its output's zero point
+ * is -128, and the clamp int8's range. The output lies exactly over the input, or apart from it.
+ *
+ * A line is a row, or a column where the image is higher than wide; its pixels are a run. Three
+ * lines of the four channels are in a ring in scratch, each laid out once: for two pixels one
+ * word of halves of each line, of each channel, pixels in the padding as the zero point. An
+ * output line reads them from there alone, so it may be written over the input's line of the
+ * same number or an earlier one: paddings before the image are 2 at most. A smaller output over
+ * its input is written at the input's steps first, and its rows are then brought together.
+ *
+ * The rounding, for acc >= 0 (below, -128 comes out either way): with n = -shift, the two
+ * roundings of edgeq_requantize are one, floor of a floor:
+ *     y = (acc * M + 2**30 + 2**(n - 1) * 2**31) / 2**(31 + n), rounded down,
+ * so y begins at an accumulator first(y), and depends on acc by these alone. The weights are in
+ * the accumulator times 256, and
+ *     ((256 * acc + b) * m >> 32) + 2**(t - 1) - 128 * 2**t) >> t
+ * begins at an accumulator too, for each y; depthwise_plane.py finds m, near M * 2**(t - 7 - n),
+ * and b with which each y that the channel can give begins at first(y). */
+#ifndef EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
+#define EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "edgeq_depthwise_lines.h"
+#include "edgeq_dsp_pack.h"
+
+#define EDGEQ_PLANE_GROUP 4 /* channels */
+/* Words of the descriptions of a group, with the lines in each of three orders. */
+#define EDGEQ_PLANE_CHANNELS (3 * EDGEQ_PLANE_GROUP * 8)
+
+/* Along the lines, or from line to line. */
+struct edgeq_plane_axis {
+    int32_t input_step; /* bytes */
+    int32_t output_step;
+    int16_t input; /* extents */
+    int16_t output;
+    int16_t stride; /* 1 or 2 */
+    int16_t pad;    /* before the image */
+};
+
+struct edgeq_depthwise_conv_2d_plane {
+    uint32_t zero_points; /* the input's, in each byte */
+    int32_t shift;        /* t */
+    int32_t channels;     /* 4 at least */
+    struct edgeq_plane_axis line;
+    struct edgeq_plane_axis run;
+};
+
+/* A channel in flash: a word has the upper bytes of four halves, those of the filter's words in
+ * struct edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3. */
+struct edgeq_plane_channel {
+    uint32_t filter[3];
+    int32_t multiplier;
+    int32_t bias;
+};
+
+/* `count` channels, with line 0 in slots 0, 1, 2 of the ring: three times four descriptions. */
+static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t stride,
+                                      int32_t addend, int32_t count,
+                                      struct edgeq_lines_channel *to) {
+    for (; count > 0; --count) {
+        uint32_t w[5];
+        for (int32_t i = 0; i < 5; ++i) {
+            const uint32_t bytes = from->filter[i / 2];
+            w[i] = ((i & 1) != 0 ? bytes : bytes << 8) & 0xff00ff00u;
+        }
+        for (int32_t i = 0; i < 3; ++i) {
+            struct edgeq_lines_channel *const channel = to + EDGEQ_PLANE_GROUP * i;
+            for (int32_t k = 0; k < 5; ++k) {
+                channel->filter[k] = w[k];
+            }
+            channel->multiplier = from->multiplier;
+            channel->addend = addend;
+            channel->bias = from->bias;
+            const uint32_t w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4];
+            if (stride == 1) { /* lines 2, 0, 1 from 0, 1, 2 */
+                w[0] = edgeq_pack_low(w3, w0);
+                w[1] = edgeq_pack_low(w4, w1);
+                w[2] = edgeq_pack_low(w4 >> 16, w2);
+                w[3] = edgeq_pack_high(w0, w1);
+                w[4] = edgeq_pack_high(w1, w2);
+            } else {
+                w[0] = w2;
+                w[1] = w0;
+                w[2] = w1;
+                w[3] = edgeq_pack_low(w4, w3);
+                w[4] = w3 >> 16;
+            }
+        }
+        ++from;
+        ++to;
+    }
+}
+
+/* Lays out two pixels of a line, four channels of each as they are in the image. */
+static inline void edgeq_plane_put_two(uint32_t *block, uint32_t a, uint32_t b) {
+    const uint32_t low = edgeq_pack_low(a, b), high = edgeq_pack_high(a, b);
+    block[0] = edgeq_sxtb16(low);
+    block[3] = edgeq_sxtb16_odd(low);
+    block[6] = edgeq_sxtb16(high);
+    block[9] = edgeq_sxtb16_odd(high);
+}
+
+/* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
+ * they are in the padding. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                     int32_t step, uint32_t *block) {
+    int32_t left = op->run.input;
+    block += EDGEQ_LINES_BLOCK * (op->run.pad / 2);
+    if ((op->run.pad & 1) != 0) {
+        edgeq_plane_put_two(block, op->zero_points, edgeq_load4(x));
+        x += step;
+        block += EDGEQ_LINES_BLOCK;
+        --left;
+    }
+    for (left -= 2; left >= 0; left -= 2) {
+        edgeq_plane_put_two(block, edgeq_load4(x), edgeq_load4(x + step));
+        x += 2 * step;
+        block += EDGEQ_LINES_BLOCK;
+    }
+    if ((left & 1) != 0) {
+        edgeq_plane_put_two(block, edgeq_load4(x), op->zero_points);
+    }
+}
+
+/* Brings together the rows of an output that lie at the steps of the input. */
+static inline void edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step,
+                                        int32_t to_step) {
+    const int8_t *from = out + from_step;
+    int8_t *to = out + to_step;
+    for (; rows > 1; --rows) {
+        int32_t i = 0;
+        for (; i < to_step - 3; i += 4) {
+            const uint32_t word = edgeq_load4(from + i);
+            __builtin_memcpy(to + i, &word, sizeof word);
+        }
+        for (; i < to_step; ++i) {
+            to[i] = from[i];
+        }
+        from += from_step;
+        to += to_step;
+    }
+}
+
+/* `any`: with any shift and length of a line. */
+static inline void edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any,
+                               int32_t stride, const int8_t *x,
+                               const struct edgeq_plane_channel *channels, uint32_t *scratch,
+                               int8_t *out) {
+    struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
+    uint32_t *const ring = scratch + EDGEQ_PLANE_CHANNELS;
+    const struct edgeq_plane_axis line = op->line;
+    const struct edgeq_plane_axis *const rows =
+        line.input_step >= op->run.input_step ? &op->line : &op->run;
+    const int32_t width = op->run.output;
+    const bool is_over = x == out && rows->input_step != rows->output_step;
+    const int32_t step = is_over ? op->run.input_step : op->run.output_step;
+    const int32_t line_step = is_over ? line.input_step : line.output_step;
+    struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, step);
+    const int32_t columns = (width - 1) * stride + 3;
+    for (int32_t i = 0; i < EDGEQ_LINES_BLOCK * ((columns + 1) / 2); ++i) {
+        ring[i] = edgeq_sxtb16(op->zero_points);
+    }
+    const int32_t addend = (1 << (op->shift - 1)) - (128 << op->shift);
+    for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {
+        /* The last group may begin before; the channels done are laid out, but not run. */
+        const int32_t beyond = c + EDGEQ_PLANE_GROUP - op->channels;
+        const int32_t first = beyond > 0 ? beyond : 0;
+        const int32_t count = EDGEQ_PLANE_GROUP - first;
+        run.channels = count * (int32_t)sizeof *table;
+        edgeq_plane_unpack(channels + c, stride, addend, count, table);
+        int32_t in_line = -line.pad, slot = 0, top_slot = 0;
+        for (int32_t i = 0; i < line.output; ++i) {
+            const int32_t top = i * line.stride - line.pad;
+            for (; in_line < top + 3; ++in_line) {
+                const bool is_inside = in_line >= 0 && in_line < line.input;
+                edgeq_plane_put_line(op,
+                                     is_inside ? x + in_line * line.input_step + c - first
+                                               : (const int8_t *)&op->zero_points,
+                                     is_inside ? op->run.input_step : 0, ring + slot);
+                slot = slot == 2 ? 0 : slot + 1;
+            }
+            const struct edgeq_lines_channel *const now = table + EDGEQ_PLANE_GROUP * top_slot;
+            const uint32_t *const block = ring + 3 * first;
+            int8_t *const to = out + i * line_step + c;
+            if (any) {
+                for (int32_t k = 0; k < count; ++k) {
+                    if (stride == 1) {
+                        edgeq_lines_1(block + 3 * k, now + k, op->shift, width, step, to + k);
+                    } else {
+                        edgeq_lines_2(block + 3 * k, now + k, op->shift, width, step, to + k);
+                    }
+                }
+            } else if (stride == 1) {
+                edgeq_lines_run_1(block, now, to, &run);
+            } else {
+                edgeq_lines_run_2(block, now, to, &run);
+            }
+            top_slot += line.stride;
+            top_slot = top_slot >= 3 ? top_slot - 3 : top_slot;
+        }
+    }
+    if (is_over) {
+        edgeq_plane_close_up(out, rows->output, rows->input_step, rows->output_step);
+    }
+}
+
+/* The layers of a model share these, and only those that one uses are linked. */
+static __attribute__((noinline, unused)) void edgeq_plane_any(
+    const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+    const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, true, op->run.stride, x, channels, scratch, out);
+}
+
+static __attribute__((noinline, unused)) void edgeq_plane_1(
+    const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+    const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, false, 1, x, channels, scratch, out);
+}
+
+static __attribute__((noinline, unused)) void edgeq_plane_2(
+    const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+    const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, false, 2, x, channels, scratch, out);
+}
+
+/* (H, W, C) -> (out_h, out_w, C); scratch: EDGEQ_PLANE_CHANNELS words, and EDGEQ_LINES_BLOCK
+ * for each two pixels of a line. */
+static inline void
+edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                              const struct edgeq_plane_channel *channels, uint32_t *scratch,
+                              int8_t *out) {
+    if (op->shift != EDGEQ_LINES_SHIFT || op->run.output < 2) {
+        edgeq_plane_any(op, x, channels, scratch, out);
+    } else if (op->run.stride == 1) {
+        edgeq_plane_1(op, x, channels, scratch, out);
+    } else {
+        edgeq_plane_2(op, x, channels, scratch, out);
+    }
+}
+
+#endif /* EDGEQ_DEPTHWISE_CONV_2D_PLANE_H */

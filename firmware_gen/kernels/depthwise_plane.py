@@ -1,0 +1,218 @@
+"""Channels of a 3 x 3 depthwise filter for the DSP kernel that takes a channel's whole image.
+
+Twin of depthwise_conv_2d_plane.h, which derives the rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.graph import Array, Shape
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from edgeq.ops.window import Window
+from firmware_gen.c_text import Value
+from firmware_gen.cores import Target
+from firmware_gen.kernels.kernel import Constant, Layer, LayerCode, folded_bias
+
+PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
+SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
+SCALE = 8  # the weights are times 2**8 in the accumulator
+GROUP = 4  # channels beside each other
+BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
+TABLE_NBYTES = 3 * GROUP * 32  # of a group's channels, the lines in three orders
+MOST_TRIES = 64  # multipliers beside the nearest
+NOTE = "of each channel: bytes of pairs of weights (3 words), multiplier, bias times 256"
+
+
+def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
+    """The core, the shape, the clamp, or numbers that leave their words."""
+    if not target.has_dsp:
+        return "the core has no DSP extension"
+    window = op.window
+    if (window.filter_h, window.filter_w) != (3, 3):
+        return "the filter is not 3 x 3"
+    if window.stride_h != window.stride_w or window.stride_w > 2:
+        return "the stride is not 1 or 2 in both directions"
+    if (window.dilation_h, window.dilation_w) != (1, 1):
+        return "the filter is dilated"
+    _, height, width, channels = layer.inputs[0].shape
+    _, out_h, out_w, outputs = layer.outputs[0].shape
+    if channels < GROUP or outputs != channels:
+        return f"not one output channel for each of {GROUP} or more"
+    if out_h > height or out_w > width or max(window.pad_top, window.pad_left) > 2:
+        return "the output is larger than the input, or begins more than 2 pixels before it"
+    if width * channels >= 1 << 16:
+        return "a row has 65,536 bytes or more"
+    if (op.output_zero_point, op.activation_min, op.activation_max) != (-128, -128, 127):
+        return (
+            "the output's zero point is not the clamp's lower end, -128, or the upper not 127"
+        )
+    if _packing(op, layer) is None:
+        return "no multipliers and biases of one shift give each channel's outputs"
+    return None
+
+
+def is_upright(window: Window, shape: Shape) -> bool:
+    """Whether the lines are columns: the longer side of the image is cheaper to run along."""
+    return shape[1] > shape[2]
+
+
+def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
+    """The table of a group's channels, then a block for every two pixels of a line."""
+    _, out_h, out_w, _ = op.infer_shapes(*shapes)[0]
+    length = out_h if is_upright(op.window, shapes[0]) else out_w
+    return TABLE_NBYTES + BLOCK_NBYTES * (((length - 1) * op.window.stride_w + 4) // 2)
+
+
+def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
+    """Five words a channel."""
+    packing = _packing(op, layer)
+    assert packing is not None
+    shape, output = layer.inputs[0].shape, layer.outputs[0].shape
+    axes = [_axis(op.window, shape, output, 1), _axis(op.window, shape, output, 2)]
+    if is_upright(op.window, shape):
+        axes.reverse()
+    return LayerCode(
+        constants=(Constant("filter", "uint32_t", packing.words, NOTE),),
+        function="edgeq_depthwise_conv_2d_plane",
+        parameters={
+            "zero_points": (op.input_zero_point & 0xFF) * 0x01010101,
+            "shift": packing.shift,
+            "channels": shape[3],
+            "line": axes[0],
+            "run": axes[1],
+        },
+        calls=(
+            (
+                layer.read(0),
+                f"(const struct edgeq_plane_channel *){layer.own('filter')}",
+                layer.scratch("uint32_t"),
+                layer.write(),
+            ),
+        ),
+    )
+
+
+def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value]:
+    """One of the image's axes, 1 or 2, as a struct edgeq_plane_axis."""
+    return {
+        "input_step": int(np.prod(x[axis + 1 :])),
+        "output_step": int(np.prod(output[axis + 1 :])),
+        "input": x[axis],
+        "output": output[axis],
+        "stride": window.stride_h if axis == 1 else window.stride_w,
+        "pad": window.pad_top if axis == 1 else window.pad_left,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Packing:
+    shift: int  # t
+    words: Array  # (C, 5) uint32
+
+
+def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
+    """The words with the preferred shift, or the next that serves; None: none does."""
+    weights, bias = layer.inputs[1].data, layer.inputs[2].data
+    assert weights is not None
+    assert bias is not None
+    rows = weights.reshape(9, -1).T.astype(np.int64)
+    folded = folded_bias(op, bias, rows)
+    per_channel = len(op.multiplier) > 1
+    channels = [
+        _Channel(taps, int(folded[c]), op.multiplier[m], op.shift[m])
+        for c, taps in enumerate(rows)
+        for m in (c if per_channel else 0,)
+    ]
+    upright = is_upright(op.window, layer.inputs[0].shape)
+    filters = [_filter_words(c, op.window.stride_w, upright) for c in channels]
+    for shift in SHIFTS:
+        numbers = []
+        for channel in channels:
+            if (found := channel.numbers(shift)) is None:
+                break
+            numbers.append(found)
+        else:
+            words = [[*f, *n] for f, n in zip(filters, numbers, strict=True)]
+            return _Packing(shift, np.array(words, np.int64).astype(np.uint32))
+    return None
+
+
+def _filter_words(channel: _Channel, stride: int, upright: bool) -> list[int]:
+    """Five pairs of weights as struct edgeq_lines_channel has them, two in a word.
+
+    A channel of one output has none.
+    """
+    low, high = channel.outputs()
+    lines = (channel.filter.reshape(3, 3) & (0xFF if low < high else 0)).tolist()
+    if upright:
+        lines = [list(column) for column in zip(*lines, strict=True)]
+    a, b, c = lines
+    pairs = [*zip(a, b, strict=True), (c[0], c[1]), (c[1], c[2])]
+    if stride == 2:
+        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2]), (c[2], 0)]
+    pairs.append((0, 0))
+    return [
+        p[0] | q[0] << 8 | p[1] << 16 | q[1] << 24
+        for p, q in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+
+
+def rounding_half(right: int) -> int:
+    """What is added before the one shift that the two roundings are; right: n, or 0."""
+    return (1 << 30) + ((1 << 30 + right) if right else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """One channel's numbers."""
+
+    filter: Array  # (9,)
+    bias: int  # folded
+    multiplier: int
+    shift: int
+
+    def numbers(self, t: int) -> tuple[int, int] | None:
+        """The multiplier and the bias for a shift of `t`; None: there are none."""
+        left, right = max(self.shift, 0), max(-self.shift, 0)
+        half, power = rounding_half(right), 31 + right
+        exact = self.multiplier << left
+        peak = 128 * int(np.abs(self.filter).sum()) << SCALE
+        addend = (1 << t - 1) - (128 << t)
+        low, high = self.outputs()
+        if low == high:
+            return 1 << 30, (low - 128 << t) - addend << 2
+        y = np.arange(low + 1, high + 1, dtype=np.int64)
+        first = np.array([-((half - (int(v) << power)) // exact) for v in y]) - self.bias
+        wanted = ((y - 128) << t) - addend << 32
+        # acc * M / 2**(31 + n) = 2**8 * acc * m / 2**(32 + t)
+        scaled = exact << t + 1
+        nearest = (scaled + (1 << SCALE + right - 1)) >> SCALE + right
+        for i in range(MOST_TRIES):
+            m = nearest + (i + 1) // 2 * (1 if i % 2 else -1)
+            if not 0 < m < 1 << 31:
+                continue
+            start = -(-wanted // m)
+            least = int((start - (first << SCALE)).max())
+            most = int((start - (first - 1 << SCALE)).min()) - 1
+            bias = (least + most) // 2
+            if least <= most and abs(bias) + peak < 1 << 31:
+                return m, bias
+        return None
+
+    def outputs(self) -> tuple[int, int]:
+        """The least and the largest output, above the zero point."""
+        left, right = max(self.shift, 0), max(-self.shift, 0)
+        low, high = (
+            ((acc * self.multiplier << left) + rounding_half(right)) >> 31 + right
+            for acc in self._range()
+        )
+        return min(max(low, 0), 255), min(max(high, 0), 255)
+
+    def _range(self) -> tuple[int, int]:
+        """The least and the largest accumulator."""
+        high = np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum()
+        low = np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum()
+        return self.bias + int(low), self.bias + int(high)

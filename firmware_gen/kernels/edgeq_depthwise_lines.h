@@ -1,0 +1,259 @@
+/* A line of single channels of a 3 x 3 depthwise convolution, from three lines of the input
+ * that are laid out side by side, as depthwise_conv_2d_plane.h says. */
+#ifndef EDGEQ_DEPTHWISE_LINES_H
+#define EDGEQ_DEPTHWISE_LINES_H
+
+#include <stdint.h>
+
+#include "edgeq_dsp_pack.h"
+
+/* The shift t that most layers have room for: a constant in the code. */
+#define EDGEQ_LINES_SHIFT 12
+/* Words of two pixels of three lines: one of each line, of each of 4 channels. */
+#define EDGEQ_LINES_BLOCK 12
+
+/* One channel; filter[line][pixel] times 256 as halves, low first, the lines in the order in
+ * which they are laid out. With stride 1:
+ *     [0][0] [1][0], [0][1] [1][1], [0][2] [1][2], [2][0] [2][1], [2][1] [2][2];
+ * with stride 2:
+ *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], [2][2] and any. */
+struct edgeq_lines_channel {
+    uint32_t filter[5];
+    int32_t multiplier;
+    int32_t addend;
+    int32_t bias; /* times 256 */
+};
+
+static inline int8_t edgeq_lines_value(int32_t acc, const struct edgeq_lines_channel *channel,
+                                       int32_t shift) {
+    const int32_t y = edgeq_smmla(acc, channel->multiplier, channel->addend);
+    return (int8_t)edgeq_saturate8(y >> shift);
+}
+
+/* An output line of one channel, `step` bytes from pixel to pixel, with stride 1: while two
+ * pixels of each line are in registers, they end two outputs (a, b) and begin two. */
+static inline void edgeq_lines_1(const uint32_t *block,
+                                 const struct edgeq_lines_channel *channel, int32_t shift,
+                                 int32_t width, int32_t step, int8_t *out) {
+    const uint32_t *const w = channel->filter;
+    int32_t a = 0, b = 0;
+    for (int32_t done = -2; done < width; done += 2) {
+        const uint32_t left = edgeq_pack_low(block[0], block[1]);
+        const uint32_t right = edgeq_pack_high(block[0], block[1]);
+        const uint32_t below = block[2];
+        if (done >= 0) {
+            a = edgeq_mla_low_high(below, w[4], edgeq_smlad(left, w[2], a));
+            *out = edgeq_lines_value(a, channel, shift);
+            out += step;
+        }
+        if (done >= 0 && done + 1 < width) {
+            b = edgeq_smlad(right, w[2], edgeq_smlad(left, w[1], b));
+            b = edgeq_smlad(below, w[4], b);
+            *out = edgeq_lines_value(b, channel, shift);
+            out += step;
+        }
+        a = edgeq_smlad(right, w[1], edgeq_smlad(left, w[0], channel->bias));
+        a = edgeq_smlad(below, w[3], a);
+        b = edgeq_mla_high_low(below, w[3], edgeq_smlad(right, w[0], channel->bias));
+        block += EDGEQ_LINES_BLOCK;
+    }
+}
+
+/* The same with stride 2: each output has two pixels of each line, and the next one. */
+static inline void edgeq_lines_2(const uint32_t *block,
+                                 const struct edgeq_lines_channel *channel, int32_t shift,
+                                 int32_t width, int32_t step, int8_t *out) {
+    const uint32_t *const w = channel->filter;
+    for (int32_t i = 0; i < width; ++i) {
+        int32_t acc = channel->bias;
+        acc = edgeq_smlad(block[0], w[0], acc);
+        acc = edgeq_smlad(block[1], w[1], acc);
+        acc = edgeq_smlad(block[2], w[2], acc);
+        block += EDGEQ_LINES_BLOCK;
+        acc = edgeq_mla_low_low(block[0], w[3], acc);
+        acc = edgeq_mla_low_high(block[1], w[3], acc);
+        acc = edgeq_mla_low_low(block[2], w[4], acc);
+        *out = edgeq_lines_value(acc, channel, shift);
+        out += step;
+    }
+}
+
+/* What edgeq_lines_run_1 and _2 need beside pointers; bytes, where nothing else is said. */
+struct edgeq_lines_run {
+    int32_t nbytes;   /* of the blocks that are read in the loop */
+    int32_t step;     /* from output to output, 1 .. 65535; run_2: and 65536 * (width - 1) */
+    int32_t is_odd;   /* run_1: whether it has one output more than its loop of two */
+    int32_t back;     /* from the end of the blocks to the next channel's first word */
+    int32_t span;     /* from the next channel's output to the end of the loop's */
+    int32_t channels; /* of their descriptions */
+};
+
+static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t width,
+                                                        int32_t step) {
+    const int32_t blocks = stride == 1 ? width / 2 + 1 : width + 1;
+    const int32_t nbytes = 4 * EDGEQ_LINES_BLOCK * blocks;
+    return (struct edgeq_lines_run){
+        .nbytes = nbytes,
+        .step = stride == 1 ? step : step + (width - 1) * 65536,
+        .is_odd = width & 1,
+        .back = nbytes - 12,
+        .span = (stride == 1 ? width & ~1 : width) * step - 1,
+    };
+}
+
+#ifdef EDGEQ_HAS_DSP
+
+#define EDGEQ_UNUSED __attribute__((unused))
+
+/* r4-r8: the filter; r9, r10: multiplier, addend; r0: block, its third word; r1: out; r2, r3:
+ * accumulators. The stack from sp: bias, end of the blocks, step, is_odd, back, span, channel,
+ * end of the channels; the saved registers. In assembly because these are all the registers
+ * there are. */
+/* clang-format off */
+#define EDGEQ_LINES_ENTER                                                                      \
+    ".syntax unified\n"                                                                        \
+    "push {r4-r11, lr}\n"                                                                      \
+    "sub sp, sp, #32\n"                                                                        \
+    "ldm r3, {r4-r9}\n"                                                                        \
+    "adds r0, #8\n"                                                                            \
+    "add r4, r4, r0\n"                                                                         \
+    "add r9, r9, r1\n"                                                                         \
+    "str r4, [sp, #4]\n"                                                                       \
+    "strd r5, r6, [sp, #8]\n"                                                                  \
+    "strd r7, r8, [sp, #16]\n"                                                                 \
+    "str r9, [sp, #28]\n"                                                                      \
+    "0:\n"                                                                                     \
+    "ldm r1!, {r4-r10, r12}\n"                                                                 \
+    "str r1, [sp, #24]\n"                                                                      \
+    "str r12, [sp]\n"                                                                          \
+    "mov r1, r2\n"                                                                             \
+    "mov r2, r12\n"
+/* lr: the first pixel of lines 0 and 1; r12: the second; r11: both of line 2. */
+#define EDGEQ_LINES_LOAD_1                                                                     \
+    "ldr r11, [r0, #-8]\n"                                                                     \
+    "ldr r12, [r0, #-4]\n"                                                                     \
+    "pkhbt lr, r11, r12, lsl #16\n"                                                            \
+    "pkhtb r12, r12, r11, asr #16\n"                                                           \
+    "ldr r11, [r0], #48\n"
+#define EDGEQ_LINES_BEGIN_TWO                                                                  \
+    "smlad r3, r12, r4, r2\n"                                                                  \
+    "smlad r2, lr, r4, r2\n"                                                                   \
+    "smlad r2, r12, r5, r2\n"                                                                  \
+    "smlatb r3, r11, r7, r3\n"                                                                 \
+    "smlad r2, r11, r7, r2\n"
+#define EDGEQ_LINES_END                                                                        \
+    "smlad r2, lr, r6, r2\n"                                                                   \
+    "smlabt r2, r11, r8, r2\n"
+#define EDGEQ_LINES_VALUE(acc)                                                                 \
+    "smmla " acc ", " acc ", r9, r10\n"                                                        \
+    "ssat " acc ", #8, " acc ", asr #12\n"
+#define EDGEQ_LINES_END_TWO                                                                    \
+    EDGEQ_LINES_LOAD_1                                                                         \
+    EDGEQ_LINES_END                                                                            \
+    "smlad r3, lr, r5, r3\n"                                                                   \
+    "smlad r3, r12, r6, r3\n"                                                                  \
+    "smlad r3, r11, r8, r3\n"                                                                  \
+    EDGEQ_LINES_VALUE("r2")                                                                    \
+    "strb r2, [r1]\n"                                                                          \
+    EDGEQ_LINES_VALUE("r3")                                                                    \
+    "ldr r2, [sp, #8]\n"                                                                       \
+    "strb r3, [r1, r2]\n"                                                                      \
+    "add r1, r1, r2, lsl #1\n"
+#define EDGEQ_LINES_LEAVE                                                                      \
+    "add r3, r0, #12\n"                                                                        \
+    "ldrd r4, r5, [sp, #16]\n"                                                                 \
+    "str r3, [sp, #4]\n"                                                                       \
+    "sub r0, r0, r4\n"                                                                         \
+    "sub r2, r1, r5\n"                                                                         \
+    "ldrd r1, r3, [sp, #24]\n"                                                                 \
+    "cmp r1, r3\n"                                                                             \
+    "bne 0b\n"                                                                                 \
+    "add sp, sp, #32\n"                                                                        \
+    "pop {r4-r11, pc}\n"
+
+/* What edgeq_lines_1 does, for each channel, two outputs at least, the shift 12. */
+static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
+    const uint32_t *block EDGEQ_UNUSED,
+    const struct edgeq_lines_channel *channel EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
+    const struct edgeq_lines_run *run EDGEQ_UNUSED) {
+    __asm__ volatile(
+        EDGEQ_LINES_ENTER
+        EDGEQ_LINES_LOAD_1
+        EDGEQ_LINES_BEGIN_TWO
+        "1:\n"
+        EDGEQ_LINES_END_TWO
+        "ldrd r2, r3, [sp]\n"
+        "cmp r0, r3\n"
+        EDGEQ_LINES_BEGIN_TWO
+        "bne 1b\n"
+        "ldr r3, [sp, #12]\n"
+        "cbz r3, 2f\n"
+        "ldr r11, [r0, #-8]\n"
+        "ldr r12, [r0, #-4]\n"
+        "pkhbt lr, r11, r12, lsl #16\n"
+        "ldr r11, [r0]\n"
+        EDGEQ_LINES_END
+        EDGEQ_LINES_VALUE("r2")
+        "strb r2, [r1]\n"
+        "2:\n"
+        EDGEQ_LINES_LEAVE);
+}
+
+/* What edgeq_lines_2 does, for each channel, the shift 12. r11, r12, lr: two pixels of lines
+ * 0, 1, 2; r3: step, and above it the outputs to come. */
+static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
+    const uint32_t *block EDGEQ_UNUSED,
+    const struct edgeq_lines_channel *channel EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
+    const struct edgeq_lines_run *run EDGEQ_UNUSED) {
+    __asm__ volatile(
+        EDGEQ_LINES_ENTER
+        "ldr r3, [sp, #8]\n"
+        "ldr r11, [r0, #-8]\n"
+        "ldr r12, [r0, #-4]\n"
+        "ldr lr, [r0], #48\n"
+        "1:\n"
+        "smlad r2, r11, r4, r2\n"
+        "smlad r2, r12, r5, r2\n"
+        "smlad r2, lr, r6, r2\n"
+        "ldr r11, [r0, #-8]\n"
+        "ldr r12, [r0, #-4]\n"
+        "ldr lr, [r0], #48\n"
+        "smlabb r2, r11, r7, r2\n"
+        "smlabt r2, r12, r7, r2\n"
+        "smlabb r2, lr, r8, r2\n"
+        EDGEQ_LINES_VALUE("r2")
+        "strb r2, [r1]\n"
+        "uxtah r1, r1, r3\n"
+        "ldr r2, [sp]\n"
+        "subs r3, r3, #65536\n"
+        "bpl 1b\n"
+        EDGEQ_LINES_LEAVE);
+}
+/* clang-format on */
+
+#else
+
+static inline void edgeq_lines_run_1(const uint32_t *block,
+                                     const struct edgeq_lines_channel *channel, int8_t *out,
+                                     const struct edgeq_lines_run *run) {
+    const int32_t pairs = run->nbytes / (int32_t)(4 * EDGEQ_LINES_BLOCK) - 1;
+    const int32_t count = run->channels / (int32_t)sizeof *channel;
+    for (int32_t i = 0; i < count; ++i) {
+        edgeq_lines_1(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, 2 * pairs + run->is_odd,
+                      run->step, out + i);
+    }
+}
+
+static inline void edgeq_lines_run_2(const uint32_t *block,
+                                     const struct edgeq_lines_channel *channel, int8_t *out,
+                                     const struct edgeq_lines_run *run) {
+    const int32_t count = run->channels / (int32_t)sizeof *channel;
+    for (int32_t i = 0; i < count; ++i) {
+        edgeq_lines_2(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, (run->step >> 16) + 1,
+                      run->step & 0xffff, out + i);
+    }
+}
+
+#endif
+
+#endif /* EDGEQ_DEPTHWISE_LINES_H */
