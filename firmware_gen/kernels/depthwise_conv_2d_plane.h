@@ -9,14 +9,14 @@
  * same number or an earlier one: paddings before the image are 2 at most. A smaller output over
  * its input is written at the input's steps first, and its rows are then brought together.
  *
- * The rounding, for acc >= 0 (below, -128 comes out either way): with n = -shift, the two
- * roundings of edgeq_requantize are one, floor of a floor:
- *     y = (acc * M + 2**30 + 2**(n - 1) * 2**31) / 2**(31 + n), rounded down,
- * so y begins at an accumulator first(y), and depends on acc by these alone. The weights are in
- * the accumulator times 256, and
- *     ((256 * acc + b) * m >> 32) + 2**(t - 1) - 128 * 2**t) >> t
- * begins at an accumulator too, for each y; depthwise_plane.py finds m, near M * 2**(t - 7 - n),
- * and b with which each y that the channel can give begins at first(y). */
+ * The rounding: by edgeq_requantize an output never falls where the accumulator rises, so that
+ * it is given by the accumulators first(y) from which on it is y or more. With 256 times the
+ * weights in the accumulator,
+ *     ((256 * acc + b) * m >> 32) >> t = floor((256 * acc + b) * m / 2**(32 + t))
+ * is y or more from 256 * acc + b = ceil(y * 2**(32 + t) / m) on: the same for y in -127 .. 127,
+ * if that lies above 256 * (first(y) - 1) + b and not above 256 * first(y) + b. For one t,
+ * depthwise_plane.py finds m (next to M * 2**(t + 1 - n - 8), M and n being the multiplier and
+ * the shift to the right) and b with which this holds of every y that the channel can give. */
 #ifndef EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 #define EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 
@@ -28,7 +28,7 @@
 
 #define EDGEQ_PLANE_GROUP 4 /* channels */
 /* Words of the descriptions of a group, with the lines in each of three orders. */
-#define EDGEQ_PLANE_CHANNELS (3 * EDGEQ_PLANE_GROUP * 8)
+#define EDGEQ_PLANE_CHANNELS (3 * EDGEQ_PLANE_GROUP * 7)
 
 /* Along the lines, or from line to line. */
 struct edgeq_plane_axis {
@@ -58,39 +58,44 @@ struct edgeq_plane_channel {
 
 /* `count` channels, with line 0 in slots 0, 1, 2 of the ring: three times four descriptions. */
 static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t stride,
-                                      int32_t addend, int32_t count,
-                                      struct edgeq_lines_channel *to) {
-    for (; count > 0; --count) {
-        uint32_t w[5];
-        for (int32_t i = 0; i < 5; ++i) {
-            const uint32_t bytes = from->filter[i / 2];
-            w[i] = ((i & 1) != 0 ? bytes : bytes << 8) & 0xff00ff00u;
-        }
-        for (int32_t i = 0; i < 3; ++i) {
-            struct edgeq_lines_channel *const channel = to + EDGEQ_PLANE_GROUP * i;
-            for (int32_t k = 0; k < 5; ++k) {
-                channel->filter[k] = w[k];
-            }
-            channel->multiplier = from->multiplier;
-            channel->addend = addend;
-            channel->bias = from->bias;
-            const uint32_t w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4];
+                                      int32_t count, struct edgeq_lines_channel *to) {
+    const uint32_t upper = 0xff00ff00u;
+    const struct edgeq_lines_channel *const end = to + count;
+    for (; to != end; ++to, ++from) {
+        uint32_t w0 = from->filter[0] << 8 & upper, w1 = from->filter[0] & upper;
+        uint32_t w2 = from->filter[1] << 8 & upper, w3 = from->filter[1] & upper;
+        uint32_t w4 = from->filter[2] << 8 & upper;
+        for (int32_t i = 0; i < 3 * EDGEQ_PLANE_GROUP; i += EDGEQ_PLANE_GROUP) {
+            to[i] = (struct edgeq_lines_channel){
+                {w0, w1, w2, w3, w4}, from->multiplier, from->bias};
+            const uint32_t v0 = w0, v1 = w1, v2 = w2, v3 = w3, v4 = w4;
             if (stride == 1) { /* lines 2, 0, 1 from 0, 1, 2 */
-                w[0] = edgeq_pack_low(w3, w0);
-                w[1] = edgeq_pack_low(w4, w1);
-                w[2] = edgeq_pack_low(w4 >> 16, w2);
-                w[3] = edgeq_pack_high(w0, w1);
-                w[4] = edgeq_pack_high(w1, w2);
+                w0 = edgeq_pack_low(v3, v0);
+                w1 = edgeq_pack_low(v4, v1);
+                w2 = edgeq_pack_low(v4 >> 16, v2);
+                w3 = edgeq_pack_high(v0, v1);
+                w4 = edgeq_pack_high(v1, v2);
             } else {
-                w[0] = w2;
-                w[1] = w0;
-                w[2] = w1;
-                w[3] = edgeq_pack_low(w4, w3);
-                w[4] = w3 >> 16;
+                w0 = v2;
+                w1 = v0;
+                w2 = v1;
+                w3 = edgeq_pack_low(v4, v3);
+                w4 = v3 >> 16;
             }
         }
-        ++from;
-        ++to;
+    }
+}
+
+/* Fills a line of the ring with the zero point. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_put_zeros(uint32_t zero_points, int32_t blocks, uint32_t *block) {
+    const uint32_t word = edgeq_sxtb16(zero_points);
+    for (; blocks > 0; --blocks) {
+        block[0] = word;
+        block[3] = word;
+        block[6] = word;
+        block[9] = word;
+        block += EDGEQ_LINES_BLOCK;
     }
 }
 
@@ -146,10 +151,10 @@ static inline void edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_
 }
 
 /* `any`: with any shift and length of a line. */
-static inline void edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any,
-                               int32_t stride, const int8_t *x,
-                               const struct edgeq_plane_channel *channels, uint32_t *scratch,
-                               int8_t *out) {
+static inline __attribute__((always_inline)) void
+edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t stride,
+            const int8_t *x, const struct edgeq_plane_channel *channels, uint32_t *scratch,
+            int8_t *out) {
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const ring = scratch + EDGEQ_PLANE_CHANNELS;
     const struct edgeq_plane_axis line = op->line;
@@ -160,27 +165,27 @@ static inline void edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, b
     const int32_t step = is_over ? op->run.input_step : op->run.output_step;
     const int32_t line_step = is_over ? line.input_step : line.output_step;
     struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, step);
-    const int32_t columns = (width - 1) * stride + 3;
-    for (int32_t i = 0; i < EDGEQ_LINES_BLOCK * ((columns + 1) / 2); ++i) {
-        ring[i] = edgeq_sxtb16(op->zero_points);
+    const int32_t blocks = ((width - 1) * stride + 4) / 2;
+    for (int32_t i = 0; i < 3; ++i) {
+        edgeq_plane_put_zeros(op->zero_points, blocks, ring + i);
     }
-    const int32_t addend = (1 << (op->shift - 1)) - (128 << op->shift);
     for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {
         /* The last group may begin before; the channels done are laid out, but not run. */
         const int32_t beyond = c + EDGEQ_PLANE_GROUP - op->channels;
         const int32_t first = beyond > 0 ? beyond : 0;
         const int32_t count = EDGEQ_PLANE_GROUP - first;
         run.channels = count * (int32_t)sizeof *table;
-        edgeq_plane_unpack(channels + c, stride, addend, count, table);
+        edgeq_plane_unpack(channels + c, stride, count, table);
         int32_t in_line = -line.pad, slot = 0, top_slot = 0;
         for (int32_t i = 0; i < line.output; ++i) {
             const int32_t top = i * line.stride - line.pad;
             for (; in_line < top + 3; ++in_line) {
-                const bool is_inside = in_line >= 0 && in_line < line.input;
-                edgeq_plane_put_line(op,
-                                     is_inside ? x + in_line * line.input_step + c - first
-                                               : (const int8_t *)&op->zero_points,
-                                     is_inside ? op->run.input_step : 0, ring + slot);
+                if (in_line >= 0 && in_line < line.input) {
+                    edgeq_plane_put_line(op, x + in_line * line.input_step + c - first,
+                                         op->run.input_step, ring + slot);
+                } else {
+                    edgeq_plane_put_zeros(op->zero_points, blocks, ring + slot);
+                }
                 slot = slot == 2 ? 0 : slot + 1;
             }
             const struct edgeq_lines_channel *const now = table + EDGEQ_PLANE_GROUP * top_slot;

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq.arith import clamp, requantize
 from edgeq.graph import Array, Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.window import Window
@@ -21,9 +22,9 @@ SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
 SCALE = 8  # the weights are times 2**8 in the accumulator
 GROUP = 4  # channels beside each other
 BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
-TABLE_NBYTES = 3 * GROUP * 32  # of a group's channels, the lines in three orders
-MOST_TRIES = 64  # multipliers beside the nearest
-NOTE = "of each channel: bytes of pairs of weights (3 words), multiplier, bias times 256"
+TABLE_NBYTES = 3 * GROUP * 28  # of a group's channels, the lines in three orders
+MOST_TRIES = 256  # multipliers beside the nearest
+NOTE = "of each channel: bytes of pairs of weights (3 words), multiplier, bias"
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
@@ -45,10 +46,8 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
         return "the output is larger than the input, or begins more than 2 pixels before it"
     if width * channels >= 1 << 16:
         return "a row has 65,536 bytes or more"
-    if (op.output_zero_point, op.activation_min, op.activation_max) != (-128, -128, 127):
-        return (
-            "the output's zero point is not the clamp's lower end, -128, or the upper not 127"
-        )
+    if (op.activation_min, op.activation_max) != (-128, 127):
+        return "the clamp is narrower than int8"
     if _packing(op, layer) is None:
         return "no multipliers and biases of one shift give each channel's outputs"
     return None
@@ -122,7 +121,7 @@ def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
     folded = folded_bias(op, bias, rows)
     per_channel = len(op.multiplier) > 1
     channels = [
-        _Channel(taps, int(folded[c]), op.multiplier[m], op.shift[m])
+        _Channel(taps, int(folded[c]), op.multiplier[m], op.shift[m], op.output_zero_point)
         for c, taps in enumerate(rows)
         for m in (c if per_channel else 0,)
     ]
@@ -160,9 +159,23 @@ def _filter_words(channel: _Channel, stride: int, upright: bool) -> list[int]:
     ]
 
 
-def rounding_half(right: int) -> int:
-    """What is added before the one shift that the two roundings are; right: n, or 0."""
-    return (1 << 30) + ((1 << 30 + right) if right else 0)
+def first_accumulators(
+    multiplier: int, shift: int, output_zero_point: int, outputs: Array
+) -> Array:
+    """The least accumulator that gives each of these outputs or a higher one, unclamped.
+
+    The doubling high product is floor((acc * M + 2**30) / 2**31) for either sign, and the shift
+    to the right rounds to nearest, ties away from zero: floor((v + 2**(n - 1)) / 2**n), for
+    negative v one less in the numerator. Two floors are one.
+    """
+    left, right = max(shift, 0), max(-shift, 0)
+    first = []
+    for y in outputs.tolist():
+        q = y - output_zero_point
+        half = (1 << right >> 1) - (1 if right and q <= 0 else 0)
+        numerator = ((q << right) - half << 31) - (1 << 30)
+        first.append(-(-numerator // (multiplier << left)))
+    return np.array(first, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,28 +186,31 @@ class _Channel:
     bias: int  # folded
     multiplier: int
     shift: int
+    output_zero_point: int
 
     def numbers(self, t: int) -> tuple[int, int] | None:
-        """The multiplier and the bias for a shift of `t`; None: there are none."""
-        left, right = max(self.shift, 0), max(-self.shift, 0)
-        half, power = rounding_half(right), 31 + right
-        exact = self.multiplier << left
-        peak = 128 * int(np.abs(self.filter).sum()) << SCALE
-        addend = (1 << t - 1) - (128 << t)
+        """The multiplier and the bias for a shift of `t`; None: there are none.
+
+        They must place every output's beginning as the header says; those of outputs that the
+        channel cannot give do not matter.
+        """
         low, high = self.outputs()
         if low == high:
-            return 1 << 30, (low - 128 << t) - addend << 2
+            return 1 << 30, low << t + 2
         y = np.arange(low + 1, high + 1, dtype=np.int64)
-        first = np.array([-((half - (int(v) << power)) // exact) for v in y]) - self.bias
-        wanted = ((y - 128) << t) - addend << 32
-        # acc * M / 2**(31 + n) = 2**8 * acc * m / 2**(32 + t)
-        scaled = exact << t + 1
-        nearest = (scaled + (1 << SCALE + right - 1)) >> SCALE + right
+        first = first_accumulators(self.multiplier, self.shift, self.output_zero_point, y)
+        first -= self.bias
+        peak = 128 * int(np.abs(self.filter).sum()) << SCALE
+        fraction = max(-self.shift, 0) + SCALE - t - 1
+        scaled = self.multiplier << max(self.shift, 0) + max(-fraction, 0)
+        nearest = scaled + (1 << max(fraction, 0) >> 1) >> max(fraction, 0)
+        # A step moves where the last output begins by about 1/16 of 1/256 of an accumulator.
+        step = max(nearest * nearest >> 56, 1)
         for i in range(MOST_TRIES):
-            m = nearest + (i + 1) // 2 * (1 if i % 2 else -1)
+            m = nearest + (i + 1) // 2 * (step if i % 2 else -step)
             if not 0 < m < 1 << 31:
                 continue
-            start = -(-wanted // m)
+            start = -(-(y << 32 + t) // m)
             least = int((start - (first << SCALE)).max())
             most = int((start - (first - 1 << SCALE)).min()) - 1
             bias = (least + most) // 2
@@ -203,16 +219,12 @@ class _Channel:
         return None
 
     def outputs(self) -> tuple[int, int]:
-        """The least and the largest output, above the zero point."""
-        left, right = max(self.shift, 0), max(-self.shift, 0)
-        low, high = (
-            ((acc * self.multiplier << left) + rounding_half(right)) >> 31 + right
-            for acc in self._range()
+        """The least and the largest output."""
+        high = int(np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum())
+        low = int(np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum())
+        ends = (
+            requantize(self.bias + acc, self.multiplier, self.shift) + self.output_zero_point
+            for acc in (low, high)
         )
-        return min(max(low, 0), 255), min(max(high, 0), 255)
-
-    def _range(self) -> tuple[int, int]:
-        """The least and the largest accumulator."""
-        high = np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum()
-        low = np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum()
-        return self.bias + int(low), self.bias + int(high)
+        least, most = (clamp(y, -128, 127) for y in ends)
+        return least, most

@@ -20,14 +20,12 @@
 struct edgeq_lines_channel {
     uint32_t filter[5];
     int32_t multiplier;
-    int32_t addend;
-    int32_t bias; /* times 256 */
+    int32_t bias;
 };
 
 static inline int8_t edgeq_lines_value(int32_t acc, const struct edgeq_lines_channel *channel,
                                        int32_t shift) {
-    const int32_t y = edgeq_smmla(acc, channel->multiplier, channel->addend);
-    return (int8_t)edgeq_saturate8(y >> shift);
+    return (int8_t)edgeq_saturate8(edgeq_smmla(acc, channel->multiplier, 0) >> shift);
 }
 
 /* An output line of one channel, `step` bytes from pixel to pixel, with stride 1: while two
@@ -80,24 +78,25 @@ static inline void edgeq_lines_2(const uint32_t *block,
 
 /* What edgeq_lines_run_1 and _2 need beside pointers; bytes, where nothing else is said. */
 struct edgeq_lines_run {
-    int32_t nbytes;   /* of the blocks that are read in the loop */
-    int32_t step;     /* from output to output, 1 .. 65535; run_2: and 65536 * (width - 1) */
-    int32_t is_odd;   /* run_1: whether it has one output more than its loop of two */
+    int32_t steps;    /* from output to output, 1 .. 65535; above it rounds of the loop, less 1 */
     int32_t back;     /* from the end of the blocks to the next channel's first word */
     int32_t span;     /* from the next channel's output to the end of the loop's */
     int32_t channels; /* of their descriptions */
+    int32_t is_odd;   /* run_1: whether it has one output more than its loop of two */
+    int32_t is_half;  /* run_1: whether the first round of four outputs has but two */
 };
 
 static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t width,
                                                         int32_t step) {
-    const int32_t blocks = stride == 1 ? width / 2 + 1 : width + 1;
-    const int32_t nbytes = 4 * EDGEQ_LINES_BLOCK * blocks;
+    const int32_t pairs = width / 2;
+    const int32_t blocks = (stride == 1 ? pairs : width) + 1;
+    const int32_t rounds = stride == 1 ? (pairs + 1) / 2 : width;
     return (struct edgeq_lines_run){
-        .nbytes = nbytes,
-        .step = stride == 1 ? step : step + (width - 1) * 65536,
+        .steps = step + (rounds - 1) * 65536,
+        .back = 4 * EDGEQ_LINES_BLOCK * blocks - 12,
+        .span = (stride == 1 ? 2 * pairs : width) * step - 1,
         .is_odd = width & 1,
-        .back = nbytes - 12,
-        .span = (stride == 1 ? width & ~1 : width) * step - 1,
+        .is_half = pairs & 1,
     };
 }
 
@@ -105,10 +104,9 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
 
 #define EDGEQ_UNUSED __attribute__((unused))
 
-/* r4-r8: the filter; r9, r10: multiplier, addend; r0: block, its third word; r1: out; r2, r3:
- * accumulators. The stack from sp: bias, end of the blocks, step, is_odd, back, span, channel,
- * end of the channels; the saved registers. In assembly because these are all the registers
- * there are. */
+/* r4-r8: the filter; r9: multiplier; r0: block, its third word; r1: out; r2: accumulator. The
+ * stack from sp: bias, steps, back, span, channel, end of the channels, is_odd, is_half; the
+ * saved registers. In assembly because these are all the registers there are. */
 /* clang-format off */
 #define EDGEQ_LINES_ENTER                                                                      \
     ".syntax unified\n"                                                                        \
@@ -116,18 +114,29 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
     "sub sp, sp, #32\n"                                                                        \
     "ldm r3, {r4-r9}\n"                                                                        \
     "adds r0, #8\n"                                                                            \
-    "add r4, r4, r0\n"                                                                         \
-    "add r9, r9, r1\n"                                                                         \
-    "str r4, [sp, #4]\n"                                                                       \
-    "strd r5, r6, [sp, #8]\n"                                                                  \
-    "strd r7, r8, [sp, #16]\n"                                                                 \
-    "str r9, [sp, #28]\n"                                                                      \
+    "adds r7, r7, r1\n"                                                                        \
+    "strd r4, r5, [sp, #4]\n"                                                                  \
+    "str r6, [sp, #12]\n"                                                                      \
+    "str r7, [sp, #20]\n"                                                                      \
+    "strd r8, r9, [sp, #24]\n"                                                                 \
     "0:\n"                                                                                     \
-    "ldm r1!, {r4-r10, r12}\n"                                                                 \
-    "str r1, [sp, #24]\n"                                                                      \
-    "str r12, [sp]\n"                                                                          \
-    "mov r1, r2\n"                                                                             \
-    "mov r2, r12\n"
+    "ldm r1!, {r4-r10}\n"                                                                      \
+    "str r1, [sp, #16]\n"                                                                      \
+    "mov r1, r2\n"
+#define EDGEQ_LINES_VALUE(acc)                                                                 \
+    "smmul " acc ", " acc ", r9\n"                                                             \
+    "ssat " acc ", #8, " acc ", asr #12\n"                                                     \
+    "strb " acc ", [r1]\n"
+#define EDGEQ_LINES_LEAVE                                                                      \
+    "ldrd r4, r5, [sp, #8]\n"                                                                  \
+    "sub r2, r1, r5\n"                                                                         \
+    "ldrd r1, r3, [sp, #16]\n"                                                                 \
+    "subs r0, r0, r4\n"                                                                        \
+    "cmp r1, r3\n"                                                                             \
+    "bne 0b\n"                                                                                 \
+    "add sp, sp, #32\n"                                                                        \
+    "pop {r4-r11, pc}\n"
+
 /* lr: the first pixel of lines 0 and 1; r12: the second; r11: both of line 2. */
 #define EDGEQ_LINES_LOAD_1                                                                     \
     "ldr r11, [r0, #-8]\n"                                                                     \
@@ -144,9 +153,6 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
 #define EDGEQ_LINES_END                                                                        \
     "smlad r2, lr, r6, r2\n"                                                                   \
     "smlabt r2, r11, r8, r2\n"
-#define EDGEQ_LINES_VALUE(acc)                                                                 \
-    "smmla " acc ", " acc ", r9, r10\n"                                                        \
-    "ssat " acc ", #8, " acc ", asr #12\n"
 #define EDGEQ_LINES_END_TWO                                                                    \
     EDGEQ_LINES_LOAD_1                                                                         \
     EDGEQ_LINES_END                                                                            \
@@ -154,65 +160,61 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
     "smlad r3, r12, r6, r3\n"                                                                  \
     "smlad r3, r11, r8, r3\n"                                                                  \
     EDGEQ_LINES_VALUE("r2")                                                                    \
-    "strb r2, [r1]\n"                                                                          \
+    "uxtah r1, r1, r10\n"                                                                      \
     EDGEQ_LINES_VALUE("r3")                                                                    \
-    "ldr r2, [sp, #8]\n"                                                                       \
-    "strb r3, [r1, r2]\n"                                                                      \
-    "add r1, r1, r2, lsl #1\n"
-#define EDGEQ_LINES_LEAVE                                                                      \
-    "add r3, r0, #12\n"                                                                        \
-    "ldrd r4, r5, [sp, #16]\n"                                                                 \
-    "str r3, [sp, #4]\n"                                                                       \
-    "sub r0, r0, r4\n"                                                                         \
-    "sub r2, r1, r5\n"                                                                         \
-    "ldrd r1, r3, [sp, #24]\n"                                                                 \
-    "cmp r1, r3\n"                                                                             \
-    "bne 0b\n"                                                                                 \
-    "add sp, sp, #32\n"                                                                        \
-    "pop {r4-r11, pc}\n"
+    "ldr r2, [sp]\n"                                                                           \
+    "uxtah r1, r1, r10\n"
 
-/* What edgeq_lines_1 does, for each channel, two outputs at least, the shift 12. */
+/* What edgeq_lines_1 does, for each channel, two outputs at least, the shift 12. r3: the second
+ * accumulator; r10: steps. */
 static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
     const uint32_t *block EDGEQ_UNUSED,
     const struct edgeq_lines_channel *channel EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
     const struct edgeq_lines_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_LINES_ENTER
+        "ldr r3, [sp, #28]\n"
+        "mov r2, r10\n"
+        "str r10, [sp]\n"
+        "cmp r3, #0\n"
+        "ldr r10, [sp, #4]\n"
         EDGEQ_LINES_LOAD_1
         EDGEQ_LINES_BEGIN_TWO
+        "bne 2f\n"
         "1:\n"
         EDGEQ_LINES_END_TWO
-        "ldrd r2, r3, [sp]\n"
-        "cmp r0, r3\n"
         EDGEQ_LINES_BEGIN_TWO
-        "bne 1b\n"
-        "ldr r3, [sp, #12]\n"
-        "cbz r3, 2f\n"
+        "2:\n"
+        EDGEQ_LINES_END_TWO
+        "subs r10, r10, #65536\n"
+        EDGEQ_LINES_BEGIN_TWO
+        "bpl 1b\n"
+        "ldr r3, [sp, #24]\n"
+        "cbz r3, 3f\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
         "pkhbt lr, r11, r12, lsl #16\n"
         "ldr r11, [r0]\n"
         EDGEQ_LINES_END
         EDGEQ_LINES_VALUE("r2")
-        "strb r2, [r1]\n"
-        "2:\n"
+        "3:\n"
         EDGEQ_LINES_LEAVE);
 }
 
 /* What edgeq_lines_2 does, for each channel, the shift 12. r11, r12, lr: two pixels of lines
- * 0, 1, 2; r3: step, and above it the outputs to come. */
+ * 0, 1, 2; r3: steps; r10: bias. */
 static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
     const uint32_t *block EDGEQ_UNUSED,
     const struct edgeq_lines_channel *channel EDGEQ_UNUSED, int8_t *out EDGEQ_UNUSED,
     const struct edgeq_lines_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_LINES_ENTER
-        "ldr r3, [sp, #8]\n"
+        "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
         "ldr lr, [r0], #48\n"
         "1:\n"
-        "smlad r2, r11, r4, r2\n"
+        "smlad r2, r11, r4, r10\n"
         "smlad r2, r12, r5, r2\n"
         "smlad r2, lr, r6, r2\n"
         "ldr r11, [r0, #-8]\n"
@@ -222,9 +224,7 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
         "smlabt r2, r12, r7, r2\n"
         "smlabb r2, lr, r8, r2\n"
         EDGEQ_LINES_VALUE("r2")
-        "strb r2, [r1]\n"
         "uxtah r1, r1, r3\n"
-        "ldr r2, [sp]\n"
         "subs r3, r3, #65536\n"
         "bpl 1b\n"
         EDGEQ_LINES_LEAVE);
@@ -236,11 +236,11 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
 static inline void edgeq_lines_run_1(const uint32_t *block,
                                      const struct edgeq_lines_channel *channel, int8_t *out,
                                      const struct edgeq_lines_run *run) {
-    const int32_t pairs = run->nbytes / (int32_t)(4 * EDGEQ_LINES_BLOCK) - 1;
+    const int32_t width = 4 * (run->steps >> 16) + 4 - 2 * run->is_half + run->is_odd;
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
-        edgeq_lines_1(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, 2 * pairs + run->is_odd,
-                      run->step, out + i);
+        edgeq_lines_1(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, width,
+                      run->steps & 0xffff, out + i);
     }
 }
 
@@ -249,8 +249,8 @@ static inline void edgeq_lines_run_2(const uint32_t *block,
                                      const struct edgeq_lines_run *run) {
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
-        edgeq_lines_2(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, (run->step >> 16) + 1,
-                      run->step & 0xffff, out + i);
+        edgeq_lines_2(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, (run->steps >> 16) + 1,
+                      run->steps & 0xffff, out + i);
     }
 }
 
