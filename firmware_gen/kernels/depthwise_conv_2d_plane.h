@@ -10,13 +10,13 @@
  * its input is written at the input's steps first, and its rows are then brought together.
  *
  * The rounding: by edgeq_requantize an output never falls where the accumulator rises, so that
- * it is given by the accumulators first(y) from which on it is y or more. With 256 times the
- * weights in the accumulator,
- *     ((256 * acc + b) * m >> 32) >> t = floor((256 * acc + b) * m / 2**(32 + t))
- * is y or more from 256 * acc + b = ceil(y * 2**(32 + t) / m) on: the same for y in -127 .. 127,
- * if that lies above 256 * (first(y) - 1) + b and not above 256 * first(y) + b. For one t,
- * depthwise_plane.py finds m (next to M * 2**(t + 1 - n - 8), M and n being the multiplier and
- * the shift to the right) and b with which this holds of every y that the channel can give. */
+ * it is given by the accumulators first(y) from which on it is y or more. With 2**s
+ * times the weights in the accumulator,
+ *     ((2**s * acc + b) * m >> 32) >> t = floor((2**s * acc + b) * m / 2**(32 + t))
+ * is y or more from 2**s * acc + b = ceil(y * 2**(32 + t) / m) on: the same for y in -127 ..
+ * 127, if that lies above 2**s * (first(y) - 1) + b and not above 2**s * first(y) + b. For one
+ * t, depthwise_plane.py finds s, m (next to M * 2**(t + 1 - n - s), M and n being the multiplier
+ * and the shift to the right) and b with which this holds of every y that the channel can give. */
 #ifndef EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 #define EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 
@@ -27,8 +27,6 @@
 #include "edgeq_dsp_pack.h"
 
 #define EDGEQ_PLANE_GROUP 4 /* channels */
-/* Words of the descriptions of a group, with the lines in each of three orders. */
-#define EDGEQ_PLANE_CHANNELS (3 * EDGEQ_PLANE_GROUP * 7)
 
 /* Along the lines, or from line to line. */
 struct edgeq_plane_axis {
@@ -48,41 +46,33 @@ struct edgeq_depthwise_conv_2d_plane {
     struct edgeq_plane_axis run;
 };
 
-/* A channel in flash: a word has the upper bytes of four halves, those of the filter's words in
- * struct edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3. */
+/* A channel in flash: a word has four weights, those of the filter's words in struct
+ * edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3; above the last,
+ * in byte 3, is by how much less than 8 their power of two is. */
 struct edgeq_plane_channel {
     uint32_t filter[3];
     int32_t multiplier;
     int32_t bias;
 };
 
-/* `count` channels, with line 0 in slots 0, 1, 2 of the ring: three times four descriptions. */
-static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t stride,
-                                      int32_t count, struct edgeq_lines_channel *to) {
-    const uint32_t upper = 0xff00ff00u;
+/* Both halves >> n, rounded down. */
+static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
+    const int32_t low = (int16_t)(x & 0xffffu), high = (int32_t)x;
+    return edgeq_pack_high((uint32_t)(low >> n) << 16, (uint32_t)(high >> n));
+}
+
+static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
+                                      struct edgeq_lines_channel *to) {
     const struct edgeq_lines_channel *const end = to + count;
     for (; to != end; ++to, ++from) {
-        uint32_t w0 = from->filter[0] << 8 & upper, w1 = from->filter[0] & upper;
-        uint32_t w2 = from->filter[1] << 8 & upper, w3 = from->filter[1] & upper;
-        uint32_t w4 = from->filter[2] << 8 & upper;
-        for (int32_t i = 0; i < 3 * EDGEQ_PLANE_GROUP; i += EDGEQ_PLANE_GROUP) {
-            to[i] = (struct edgeq_lines_channel){
-                {w0, w1, w2, w3, w4}, from->multiplier, from->bias};
-            const uint32_t v0 = w0, v1 = w1, v2 = w2, v3 = w3, v4 = w4;
-            if (stride == 1) { /* lines 2, 0, 1 from 0, 1, 2 */
-                w0 = edgeq_pack_low(v3, v0);
-                w1 = edgeq_pack_low(v4, v1);
-                w2 = edgeq_pack_low(v4 >> 16, v2);
-                w3 = edgeq_pack_high(v0, v1);
-                w4 = edgeq_pack_high(v1, v2);
-            } else {
-                w0 = v2;
-                w1 = v0;
-                w2 = v1;
-                w3 = edgeq_pack_low(v4, v3);
-                w4 = v3 >> 16;
-            }
+        const uint32_t right = from->filter[2] >> 24;
+        for (int32_t i = 0; i < 5; ++i) {
+            const uint32_t bytes = from->filter[i / 2];
+            const uint32_t w = ((i & 1) != 0 ? bytes : bytes << 8) & 0xff00ff00u;
+            to->filter[i] = edgeq_plane_halves_right(w, right);
         }
+        to->multiplier = from->multiplier;
+        to->bias = from->bias;
     }
 }
 
@@ -156,7 +146,7 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
             const int8_t *x, const struct edgeq_plane_channel *channels, uint32_t *scratch,
             int8_t *out) {
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
-    uint32_t *const ring = scratch + EDGEQ_PLANE_CHANNELS;
+    uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
     const struct edgeq_plane_axis line = op->line;
     const struct edgeq_plane_axis *const rows =
         line.input_step >= op->run.input_step ? &op->line : &op->run;
@@ -175,8 +165,9 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
         const int32_t first = beyond > 0 ? beyond : 0;
         const int32_t count = EDGEQ_PLANE_GROUP - first;
         run.channels = count * (int32_t)sizeof *table;
-        edgeq_plane_unpack(channels + c, stride, count, table);
-        int32_t in_line = -line.pad, slot = 0, top_slot = 0;
+        edgeq_plane_unpack(channels + c, count, table);
+        int32_t in_line = -line.pad, slot = 0, slot_step = 1;
+        run.turn = 0;
         for (int32_t i = 0; i < line.output; ++i) {
             const int32_t top = i * line.stride - line.pad;
             for (; in_line < top + 3; ++in_line) {
@@ -186,26 +177,35 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
                 } else {
                     edgeq_plane_put_zeros(op->zero_points, blocks, ring + slot);
                 }
-                slot = slot == 2 ? 0 : slot + 1;
+                if (stride == 1) { /* 0 1 2 0 1 2 */
+                    slot = slot == 2 ? 0 : slot + 1;
+                } else { /* 0 1 2 1 0 1 2 */
+                    slot += slot_step;
+                    slot_step = slot == 1 ? slot_step : -slot_step;
+                }
             }
-            const struct edgeq_lines_channel *const now = table + EDGEQ_PLANE_GROUP * top_slot;
             const uint32_t *const block = ring + 3 * first;
             int8_t *const to = out + i * line_step + c;
             if (any) {
                 for (int32_t k = 0; k < count; ++k) {
+                    const struct edgeq_lines_channel channel =
+                        edgeq_lines_turned(table + k, stride, run.turn);
                     if (stride == 1) {
-                        edgeq_lines_1(block + 3 * k, now + k, op->shift, width, step, to + k);
+                        edgeq_lines_1(block + 3 * k, &channel, op->shift, width, step, to + k);
                     } else {
-                        edgeq_lines_2(block + 3 * k, now + k, op->shift, width, step, to + k);
+                        edgeq_lines_2(block + 3 * k, &channel, op->shift, width, step, to + k);
                     }
                 }
             } else if (stride == 1) {
-                edgeq_lines_run_1(block, now, to, &run);
+                edgeq_lines_run_1(block, table, to, &run);
             } else {
-                edgeq_lines_run_2(block, now, to, &run);
+                edgeq_lines_run_2(block, table, to, &run);
             }
-            top_slot += line.stride;
-            top_slot = top_slot >= 3 ? top_slot - 3 : top_slot;
+            if (stride == 1) {
+                run.turn = run.turn == 0 ? 2 : run.turn - 1;
+            } else {
+                run.turn ^= 1;
+            }
         }
     }
     if (is_over) {
@@ -232,8 +232,8 @@ static __attribute__((noinline, unused)) void edgeq_plane_2(
     edgeq_plane(op, false, 2, x, channels, scratch, out);
 }
 
-/* (H, W, C) -> (out_h, out_w, C); scratch: EDGEQ_PLANE_CHANNELS words, and EDGEQ_LINES_BLOCK
- * for each two pixels of a line. */
+/* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
+ * EDGEQ_LINES_BLOCK words for each two pixels of a line. */
 static inline void
 edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
                               const struct edgeq_plane_channel *channels, uint32_t *scratch,

@@ -19,12 +19,12 @@ from firmware_gen.kernels.kernel import Constant, Layer, LayerCode, folded_bias
 
 PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
 SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
-SCALE = 8  # the weights are times 2**8 in the accumulator
+MOST_SCALE = 8  # of s, the weights being times 2**s in the accumulator
 GROUP = 4  # channels beside each other
 BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
-TABLE_NBYTES = 3 * GROUP * 28  # of a group's channels, the lines in three orders
+TABLE_NBYTES = GROUP * 28  # of a group's channels
 MOST_TRIES = 256  # multipliers beside the nearest
-NOTE = "of each channel: bytes of pairs of weights (3 words), multiplier, bias"
+NOTE = "of each channel: bytes of pairs of weights and 8 - s (3 words), multiplier, bias"
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
@@ -134,7 +134,10 @@ def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
                 break
             numbers.append(found)
         else:
-            words = [[*f, *n] for f, n in zip(filters, numbers, strict=True)]
+            words = [
+                [*taps[:2], taps[2] | MOST_SCALE - scale << 24, multiplier, bias]
+                for taps, (scale, multiplier, bias) in zip(filters, numbers, strict=True)
+            ]
             return _Packing(shift, np.array(words, np.int64).astype(np.uint32))
     return None
 
@@ -151,7 +154,7 @@ def _filter_words(channel: _Channel, stride: int, upright: bool) -> list[int]:
     a, b, c = lines
     pairs = [*zip(a, b, strict=True), (c[0], c[1]), (c[1], c[2])]
     if stride == 2:
-        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2]), (c[2], 0)]
+        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2]), (c[2], c[2])]
     pairs.append((0, 0))
     return [
         p[0] | q[0] << 8 | p[1] << 16 | q[1] << 24
@@ -188,31 +191,38 @@ class _Channel:
     shift: int
     output_zero_point: int
 
-    def numbers(self, t: int) -> tuple[int, int] | None:
-        """The multiplier and the bias for a shift of `t`; None: there are none.
+    def numbers(self, t: int) -> tuple[int, int, int] | None:
+        """s, the multiplier and the bias for a shift of `t`; None: there are none.
 
         They must place every output's beginning as the header says; those of outputs that the
         channel cannot give do not matter.
         """
         low, high = self.outputs()
         if low == high:
-            return 1 << 30, low << t + 2
+            return MOST_SCALE, 1 << 30, low << t + 2
         y = np.arange(low + 1, high + 1, dtype=np.int64)
         first = first_accumulators(self.multiplier, self.shift, self.output_zero_point, y)
-        first -= self.bias
-        peak = 128 * int(np.abs(self.filter).sum()) << SCALE
-        fraction = max(-self.shift, 0) + SCALE - t - 1
-        scaled = self.multiplier << max(self.shift, 0) + max(-fraction, 0)
-        nearest = scaled + (1 << max(fraction, 0) >> 1) >> max(fraction, 0)
-        # A step moves where the last output begins by about 1/16 of 1/256 of an accumulator.
-        step = max(nearest * nearest >> 56, 1)
+        for scale in range(MOST_SCALE, -1, -1):
+            found = self._numbers(t, scale, y, first - self.bias)
+            if found is not None:
+                return scale, *found
+        return None
+
+    def _numbers(self, t: int, scale: int, y: Array, first: Array) -> tuple[int, int] | None:
+        """The multiplier and the bias; first: the sums of products that outputs y begin at."""
+        peak = 128 * int(np.abs(self.filter).sum()) << scale
+        right = max(-self.shift, 0) + scale - t - 1
+        scaled = self.multiplier << max(self.shift, 0) + max(-right, 0)
+        nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
+        # A step moves where the last output begins by 1/16 at most.
+        step = max(nearest * nearest >> 44 + t, 1)
         for i in range(MOST_TRIES):
             m = nearest + (i + 1) // 2 * (step if i % 2 else -step)
             if not 0 < m < 1 << 31:
                 continue
             start = -(-(y << 32 + t) // m)
-            least = int((start - (first << SCALE)).max())
-            most = int((start - (first - 1 << SCALE)).min()) - 1
+            least = int((start - (first << scale)).max())
+            most = int((start - (first - 1 << scale)).min()) - 1
             bias = (least + most) // 2
             if least <= most and abs(bias) + peak < 1 << 31:
                 return m, bias

@@ -12,16 +12,43 @@
 /* Words of two pixels of three lines: one of each line, of each of 4 channels. */
 #define EDGEQ_LINES_BLOCK 12
 
-/* One channel; filter[line][pixel] times 256 as halves, low first, the lines in the order in
- * which they are laid out. With stride 1:
+/* One channel; filter[line][pixel] times a power of two as halves, low first. With stride 1:
  *     [0][0] [1][0], [0][1] [1][1], [0][2] [1][2], [2][0] [2][1], [2][1] [2][2];
  * with stride 2:
- *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], [2][2] and any. */
+ *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], [2][2] [2][2]. */
 struct edgeq_lines_channel {
     uint32_t filter[5];
     int32_t multiplier;
     int32_t bias;
 };
+
+/* The filter for lines that are laid out in another order: line `turn` is the first with stride
+ * 1, the others after it; with stride 2 the last is, if `turn` is not 0, and the first last. */
+static inline struct edgeq_lines_channel edgeq_lines_turned(
+    const struct edgeq_lines_channel *channel, int32_t stride, int32_t turn) {
+    const uint32_t *const w = channel->filter;
+    struct edgeq_lines_channel result = *channel;
+    uint32_t *const to = result.filter;
+    if (turn != 0 && stride == 2) {
+        to[0] = w[2];
+        to[2] = w[0];
+        to[3] = edgeq_pack_high(w[4], w[3]);
+        to[4] = w[3];
+    } else if (turn == 2) {
+        to[0] = edgeq_pack_low(w[3], w[0]);
+        to[1] = edgeq_pack_low(w[4], w[1]);
+        to[2] = edgeq_pack_low(w[4] >> 16, w[2]);
+        to[3] = edgeq_pack_high(w[0], w[1]);
+        to[4] = edgeq_pack_high(w[1], w[2]);
+    } else if (turn == 1) {
+        to[0] = edgeq_pack_low(w[0] >> 16, w[3]);
+        to[1] = edgeq_pack_high(w[1], w[3]);
+        to[2] = edgeq_pack_high(w[2], w[4]);
+        to[3] = edgeq_pack_low(w[0], w[1]);
+        to[4] = edgeq_pack_low(w[1], w[2]);
+    }
+    return result;
+}
 
 static inline int8_t edgeq_lines_value(int32_t acc, const struct edgeq_lines_channel *channel,
                                        int32_t shift) {
@@ -84,6 +111,7 @@ struct edgeq_lines_run {
     int32_t channels; /* of their descriptions */
     int32_t is_odd;   /* run_1: whether it has one output more than its loop of two */
     int32_t is_half;  /* run_1: whether the first round of four outputs has but two */
+    int32_t turn;     /* as in edgeq_lines_turned */
 };
 
 static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t width,
@@ -97,6 +125,7 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
         .span = (stride == 1 ? 2 * pairs : width) * step - 1,
         .is_odd = width & 1,
         .is_half = pairs & 1,
+        .turn = 0,
     };
 }
 
@@ -105,24 +134,26 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
 #define EDGEQ_UNUSED __attribute__((unused))
 
 /* r4-r8: the filter; r9: multiplier; r0: block, its third word; r1: out; r2: accumulator. The
- * stack from sp: bias, steps, back, span, channel, end of the channels, is_odd, is_half; the
+ * stack from sp: bias, steps, back, span, channel, end of the channels, is_odd, is_half, turn; the
  * saved registers. In assembly because these are all the registers there are. */
 /* clang-format off */
 #define EDGEQ_LINES_ENTER                                                                      \
     ".syntax unified\n"                                                                        \
     "push {r4-r11, lr}\n"                                                                      \
-    "sub sp, sp, #32\n"                                                                        \
-    "ldm r3, {r4-r9}\n"                                                                        \
+    "sub sp, sp, #40\n"                                                                        \
+    "ldm r3, {r4-r10}\n"                                                                       \
     "adds r0, #8\n"                                                                            \
     "adds r7, r7, r1\n"                                                                        \
     "strd r4, r5, [sp, #4]\n"                                                                  \
     "str r6, [sp, #12]\n"                                                                      \
     "str r7, [sp, #20]\n"                                                                      \
     "strd r8, r9, [sp, #24]\n"                                                                 \
+    "str r10, [sp, #32]\n"                                                                     \
     "0:\n"                                                                                     \
     "ldm r1!, {r4-r10}\n"                                                                      \
     "str r1, [sp, #16]\n"                                                                      \
-    "mov r1, r2\n"
+    "mov r1, r2\n"                                                                             \
+    "ldr r3, [sp, #32]\n"
 #define EDGEQ_LINES_VALUE(acc)                                                                 \
     "smmul " acc ", " acc ", r9\n"                                                             \
     "ssat " acc ", #8, " acc ", asr #12\n"                                                     \
@@ -134,7 +165,7 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
     "subs r0, r0, r4\n"                                                                        \
     "cmp r1, r3\n"                                                                             \
     "bne 0b\n"                                                                                 \
-    "add sp, sp, #32\n"                                                                        \
+    "add sp, sp, #40\n"                                                                        \
     "pop {r4-r11, pc}\n"
 
 /* lr: the first pixel of lines 0 and 1; r12: the second; r11: both of line 2. */
@@ -173,10 +204,33 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
     const struct edgeq_lines_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_LINES_ENTER
-        "ldr r3, [sp, #28]\n"
-        "mov r2, r10\n"
+        "ldr r2, [sp, #28]\n"
         "str r10, [sp]\n"
-        "cmp r3, #0\n"
+        "cmp r3, #1\n"
+        "blo 5f\n"
+        "beq 4f\n"
+        "lsr r11, r8, #16\n"
+        "pkhbt r11, r11, r6, lsl #16\n"
+        "pkhtb r12, r5, r4, asr #16\n"
+        "pkhtb lr, r6, r5, asr #16\n"
+        "pkhbt r4, r7, r4, lsl #16\n"
+        "pkhbt r5, r8, r5, lsl #16\n"
+        "mov r6, r11\n"
+        "mov r7, r12\n"
+        "mov r8, lr\n"
+        "b 5f\n"
+        "4:\n"
+        "lsr r11, r4, #16\n"
+        "pkhbt r12, r4, r5, lsl #16\n"
+        "pkhbt lr, r5, r6, lsl #16\n"
+        "pkhbt r4, r11, r7, lsl #16\n"
+        "pkhtb r5, r7, r5, asr #16\n"
+        "pkhtb r6, r8, r6, asr #16\n"
+        "mov r7, r12\n"
+        "mov r8, lr\n"
+        "5:\n"
+        "cmp r2, #0\n"
+        "mov r2, r10\n"
         "ldr r10, [sp, #4]\n"
         EDGEQ_LINES_LOAD_1
         EDGEQ_LINES_BEGIN_TWO
@@ -209,6 +263,14 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
     const struct edgeq_lines_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_LINES_ENTER
+        "cbz r3, 2f\n"
+        "mov r3, r4\n"
+        "mov r4, r6\n"
+        "mov r6, r3\n"
+        "pkhtb r3, r7, r8, asr #16\n"
+        "mov r8, r7\n"
+        "mov r7, r3\n"
+        "2:\n"
         "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
@@ -239,7 +301,8 @@ static inline void edgeq_lines_run_1(const uint32_t *block,
     const int32_t width = 4 * (run->steps >> 16) + 4 - 2 * run->is_half + run->is_odd;
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
-        edgeq_lines_1(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, width,
+        const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 1, run->turn);
+        edgeq_lines_1(block + 3 * i, &turned, EDGEQ_LINES_SHIFT, width,
                       run->steps & 0xffff, out + i);
     }
 }
@@ -249,7 +312,8 @@ static inline void edgeq_lines_run_2(const uint32_t *block,
                                      const struct edgeq_lines_run *run) {
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
-        edgeq_lines_2(block + 3 * i, channel + i, EDGEQ_LINES_SHIFT, (run->steps >> 16) + 1,
+        const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 2, run->turn);
+        edgeq_lines_2(block + 3 * i, &turned, EDGEQ_LINES_SHIFT, (run->steps >> 16) + 1,
                       run->steps & 0xffff, out + i);
     }
 }
