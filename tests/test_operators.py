@@ -12,6 +12,7 @@ from host_c import run_model
 from problem import Problem, graph_of
 from problems import PROBLEMS, make_problems
 
+from edgeq.arith import ROUNDINGS, Rounding
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops import OPERATORS, Operator
@@ -81,32 +82,40 @@ BATCH = 80  # problems in one compiled program
 OPTIONS = (("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), ("-O1",))
 
 
-def variants_of(operator: Operator) -> set[str]:
+def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:
     """The variants of the kernels of an operator, besides the portable ones."""
-    return {v.name for kind in operator.integer_classes for v in KERNELS[kind].variants}
+    variants = [v for kind in operator.integer_classes for v in KERNELS[kind].variants]
+    return {v.name for v in variants if rounding in v.roundings}
+
+
+def requantizes(operator: Operator) -> bool:
+    """Whether the operator is another one in another profile of rounding."""
+    return any(hasattr(kind, "rounding") for kind in operator.integer_classes)
 
 
 def cases() -> list[Any]:
     """Each operator on each target for which it may have a kernel of its own."""
     return [
-        pytest.param(operator, target, id=f"{operator.name}-{name}")
+        pytest.param(operator, target, rounding, id=f"{operator.name}-{name}-{rounding}")
         for operator in OPERATORS
         for name, target in TARGETS.items()
         if name == "portable" or variants_of(operator)
+        for rounding in (ROUNDINGS if requantizes(operator) else ("tflm",))
     ]
 
 
-@pytest.mark.parametrize(("operator", "target"), cases())
+@pytest.mark.parametrize(("operator", "target", "rounding"), cases())
 def test_reference_numba_and_c_agree_to_the_bit(
-    operator: Operator, target: Target, tmp_path: Path
+    operator: Operator, target: Target, rounding: Rounding, tmp_path: Path
 ) -> None:
-    problems = make_problems(operator.name, BATCH * len(OPTIONS))
+    problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
     assert len(problems) >= 25
     reached: set[str] = set()
     for index, options in enumerate(OPTIONS):
         reached |= check(problems[index :: len(OPTIONS)], options, tmp_path, target)
     if target != PORTABLE:
-        assert variants_of(operator) <= reached, "delete a variant that no problem reaches"
+        wanted = variants_of(operator, rounding)
+        assert wanted <= reached, "delete a variant that no problem reaches"
 
 
 def check(

@@ -67,6 +67,7 @@ PLANE = Variant(
     depthwise_plane.emit,
     depthwise_plane.scratch_nbytes,
     is_exact=True,
+    roundings=frozenset({"tflm", "single", "shift"}),
 )
 THREE_BY_THREE = Variant(
     "dsp_3x3",

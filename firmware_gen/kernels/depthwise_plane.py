@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq.arith import clamp, requantize
+from edgeq.arith import Rounding, clamp, requantize_by
 from edgeq.graph import Array, Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.window import Window
@@ -121,7 +121,14 @@ def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
     folded = folded_bias(op, bias, rows)
     per_channel = len(op.multiplier) > 1
     channels = [
-        _Channel(taps, int(folded[c]), op.multiplier[m], op.shift[m], op.output_zero_point)
+        _Channel(
+            taps,
+            int(folded[c]),
+            op.multiplier[m],
+            op.shift[m],
+            op.output_zero_point,
+            op.rounding,
+        )
         for c, taps in enumerate(rows)
         for m in (c if per_channel else 0,)
     ]
@@ -163,22 +170,31 @@ def _filter_words(channel: _Channel, stride: int, upright: bool) -> list[int]:
 
 
 def first_accumulators(
-    multiplier: int, shift: int, output_zero_point: int, outputs: Array
+    rounding: Rounding, multiplier: int, shift: int, outputs: Array
 ) -> Array:
-    """The least accumulator that gives each of these outputs or a higher one, unclamped.
+    """The least accumulator that gives each of these outputs (less the zero point) or more.
 
-    The doubling high product is floor((acc * M + 2**30) / 2**31) for either sign, and the shift
-    to the right rounds to nearest, ties away from zero: floor((v + 2**(n - 1)) / 2**n), for
-    negative v one less in the numerator. Two floors are one.
+    `tflm`: the doubling high product is floor((acc * M + 2**30) / 2**31) for either sign, and
+    the shift to the right rounds to nearest, ties away from zero: floor((v + 2**(n - 1)) /
+    2**n), for negative v one less in the numerator; two floors are one. The others round once,
+    ties upward.
     """
-    left, right = max(shift, 0), max(-shift, 0)
     first = []
     for y in outputs.tolist():
-        q = y - output_zero_point
-        half = (1 << right >> 1) - (1 if right and q <= 0 else 0)
-        numerator = ((q << right) - half << 31) - (1 << 30)
-        first.append(-(-numerator // (multiplier << left)))
+        if rounding == "tflm":
+            left, right = max(shift, 0), max(-shift, 0)
+            half = (1 << right >> 1) - (1 if right and y <= 0 else 0)
+            numerator = ((y << right) - half << 31) - (1 << 30)
+            first.append(-(-numerator // (multiplier << left)))
+        else:
+            bits = exponent_of(rounding, shift)
+            first.append(-(((1 << bits >> 1) - (y << bits)) // multiplier))
     return np.array(first, np.int64)
+
+
+def exponent_of(rounding: Rounding, shift: int) -> int:
+    """An output is the accumulator times the multiplier times 2 to the minus this, rounded."""
+    return -shift if rounding == "shift" else 31 - shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +206,7 @@ class _Channel:
     multiplier: int
     shift: int
     output_zero_point: int
+    rounding: Rounding
 
     def numbers(self, t: int) -> tuple[int, int, int] | None:
         """s, the multiplier and the bias for a shift of `t`; None: there are none.
@@ -201,7 +218,9 @@ class _Channel:
         if low == high:
             return MOST_SCALE, 1 << 30, low << t + 2
         y = np.arange(low + 1, high + 1, dtype=np.int64)
-        first = first_accumulators(self.multiplier, self.shift, self.output_zero_point, y)
+        first = first_accumulators(
+            self.rounding, self.multiplier, self.shift, y - self.output_zero_point
+        )
         for scale in range(MOST_SCALE, -1, -1):
             found = self._numbers(t, scale, y, first - self.bias)
             if found is not None:
@@ -211,8 +230,8 @@ class _Channel:
     def _numbers(self, t: int, scale: int, y: Array, first: Array) -> tuple[int, int] | None:
         """The multiplier and the bias; first: the sums of products that outputs y begin at."""
         peak = 128 * int(np.abs(self.filter).sum()) << scale
-        right = max(-self.shift, 0) + scale - t - 1
-        scaled = self.multiplier << max(self.shift, 0) + max(-right, 0)
+        right = exponent_of(self.rounding, self.shift) + scale - t - 32
+        scaled = self.multiplier << max(-right, 0)
         nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
         # A step moves where the last output begins by 1/16 at most.
         step = max(nearest * nearest >> 44 + t, 1)
@@ -233,8 +252,8 @@ class _Channel:
         high = int(np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum())
         low = int(np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum())
         ends = (
-            requantize(self.bias + acc, self.multiplier, self.shift) + self.output_zero_point
+            requantize_by(self.rounding, self.bias + acc, self.multiplier, self.shift)
             for acc in (low, high)
         )
-        least, most = (clamp(y, -128, 127) for y in ends)
+        least, most = (clamp(y + self.output_zero_point, -128, 127) for y in ends)
         return least, most
