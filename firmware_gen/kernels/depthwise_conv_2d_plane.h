@@ -63,16 +63,22 @@ static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
 
 static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
                                       struct edgeq_lines_channel *to) {
+    const uint32_t upper = 0xff00ff00u;
     const struct edgeq_lines_channel *const end = to + count;
     for (; to != end; ++to, ++from) {
-        const uint32_t right = from->filter[2] >> 24;
-        for (int32_t i = 0; i < 5; ++i) {
-            const uint32_t bytes = from->filter[i / 2];
-            const uint32_t w = ((i & 1) != 0 ? bytes : bytes << 8) & 0xff00ff00u;
-            to->filter[i] = edgeq_plane_halves_right(w, right);
-        }
+        const uint32_t a = from->filter[0], b = from->filter[1], c = from->filter[2];
+        to->filter[0] = a << 8 & upper;
+        to->filter[1] = a & upper;
+        to->filter[2] = b << 8 & upper;
+        to->filter[3] = b & upper;
+        to->filter[4] = c << 8 & upper;
         to->multiplier = from->multiplier;
         to->bias = from->bias;
+        if (c >> 24 != 0) {
+            for (int32_t i = 0; i < 5; ++i) {
+                to->filter[i] = edgeq_plane_halves_right(to->filter[i], c >> 24);
+            }
+        }
     }
 }
 
@@ -98,26 +104,73 @@ static inline void edgeq_plane_put_two(uint32_t *block, uint32_t a, uint32_t b) 
     block[9] = edgeq_sxtb16_odd(high);
 }
 
-/* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
- * they are in the padding. */
-static __attribute__((noinline, unused)) void
-edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-                     int32_t step, uint32_t *block) {
-    int32_t left = op->run.input;
-    block += EDGEQ_LINES_BLOCK * (op->run.pad / 2);
-    if ((op->run.pad & 1) != 0) {
-        edgeq_plane_put_two(block, op->zero_points, edgeq_load4(x));
-        x += step;
-        block += EDGEQ_LINES_BLOCK;
-        --left;
-    }
-    for (left -= 2; left >= 0; left -= 2) {
+/* Lays out `pairs` times two pixels of a line, and gives where the next pixel is. */
+#ifdef EDGEQ_HAS_DSP
+/* clang-format off */
+#define EDGEQ_PLANE_TWO                                                                        \
+    "ldr r4, [r0]\n"                                                                           \
+    "ldr r5, [r0, r1]\n"                                                                       \
+    "add r0, r0, r1, lsl #1\n"                                                                 \
+    "pkhbt r6, r4, r5, lsl #16\n"                                                              \
+    "pkhtb r4, r5, r4, asr #16\n"                                                              \
+    "sxtb16 r5, r6\n"                                                                          \
+    "sxtb16 r6, r6, ror #8\n"                                                                  \
+    "sxtb16 r7, r4\n"                                                                          \
+    "sxtb16 r4, r4, ror #8\n"                                                                  \
+    "str r6, [r3, #12]\n"                                                                      \
+    "str r7, [r3, #24]\n"                                                                      \
+    "str r4, [r3, #36]\n"                                                                      \
+    "str r5, [r3], #48\n"
+static __attribute__((naked, noinline, unused)) const int8_t *
+edgeq_plane_put_pairs(const int8_t *x EDGEQ_UNUSED, int32_t step EDGEQ_UNUSED,
+                      int32_t pairs EDGEQ_UNUSED, uint32_t *block EDGEQ_UNUSED) {
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r4-r7, lr}\n"
+        "lsrs r2, r2, #1\n"
+        "bcc 2f\n"
+        EDGEQ_PLANE_TWO
+        "2:\n"
+        "cbz r2, 3f\n"
+        "1:\n"
+        EDGEQ_PLANE_TWO
+        EDGEQ_PLANE_TWO
+        "subs r2, r2, #1\n"
+        "bne 1b\n"
+        "3:\n"
+        "pop {r4-r7, pc}\n");
+}
+/* clang-format on */
+#else
+static inline const int8_t *edgeq_plane_put_pairs(const int8_t *x, int32_t step, int32_t pairs,
+                                                  uint32_t *block) {
+    for (; pairs > 0; --pairs) {
         edgeq_plane_put_two(block, edgeq_load4(x), edgeq_load4(x + step));
         x += 2 * step;
         block += EDGEQ_LINES_BLOCK;
     }
-    if ((left & 1) != 0) {
-        edgeq_plane_put_two(block, edgeq_load4(x), op->zero_points);
+    return x;
+}
+#endif
+
+/* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
+ * they are in the padding. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                     uint32_t *block) {
+    const int32_t step = op->run.input_step, pad = op->run.pad;
+    int32_t count = op->run.input;
+    block += EDGEQ_LINES_BLOCK * (pad >> 1);
+    if ((pad & 1) != 0) {
+        edgeq_plane_put_two(block, op->zero_points, edgeq_load4(x));
+        x += step;
+        block += EDGEQ_LINES_BLOCK;
+        --count;
+    }
+    x = edgeq_plane_put_pairs(x, step, count >> 1, block);
+    if ((count & 1) != 0) {
+        edgeq_plane_put_two(block + EDGEQ_LINES_BLOCK * (count >> 1), edgeq_load4(x),
+                            op->zero_points);
     }
 }
 
@@ -173,7 +226,7 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
             for (; in_line < top + 3; ++in_line) {
                 if (in_line >= 0 && in_line < line.input) {
                     edgeq_plane_put_line(op, x + in_line * line.input_step + c - first,
-                                         op->run.input_step, ring + slot);
+                                         ring + slot);
                 } else {
                     edgeq_plane_put_zeros(op->zero_points, blocks, ring + slot);
                 }

@@ -110,21 +110,20 @@ struct edgeq_lines_run {
     int32_t span;     /* from the next channel's output to the end of the loop's */
     int32_t channels; /* of their descriptions */
     int32_t is_odd;   /* run_1: whether it has one output more than its loop of two */
-    int32_t is_half;  /* run_1: whether the first round of four outputs has but two */
+    int32_t is_half;  /* whether the first round (run_1: four outputs, run_2: two) is a half */
     int32_t turn;     /* as in edgeq_lines_turned */
 };
 
 static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t width,
                                                         int32_t step) {
-    const int32_t pairs = width / 2;
-    const int32_t blocks = (stride == 1 ? pairs : width) + 1;
-    const int32_t rounds = stride == 1 ? (pairs + 1) / 2 : width;
+    /* Times that a block is read in the loop, two in a round. */
+    const int32_t blocks = stride == 1 ? width / 2 : width;
     return (struct edgeq_lines_run){
-        .steps = step + (rounds - 1) * 65536,
-        .back = 4 * EDGEQ_LINES_BLOCK * blocks - 12,
-        .span = (stride == 1 ? 2 * pairs : width) * step - 1,
+        .steps = step + ((blocks + 1) / 2 - 1) * 65536,
+        .back = 4 * EDGEQ_LINES_BLOCK * (blocks + 1) - 12,
+        .span = (stride == 1 ? width & ~1 : width) * step - 1,
         .is_odd = width & 1,
-        .is_half = pairs & 1,
+        .is_half = blocks & 1,
         .turn = 0,
     };
 }
@@ -255,6 +254,19 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
         EDGEQ_LINES_LEAVE);
 }
 
+#define EDGEQ_LINES_ONE                                                                        \
+    "smlad r2, r11, r4, r10\n"                                                                 \
+    "smlad r2, r12, r5, r2\n"                                                                  \
+    "smlad r2, lr, r6, r2\n"                                                                   \
+    "ldr r11, [r0, #-8]\n"                                                                     \
+    "ldr r12, [r0, #-4]\n"                                                                     \
+    "ldr lr, [r0], #48\n"                                                                      \
+    "smlabb r2, r11, r7, r2\n"                                                                 \
+    "smlabt r2, r12, r7, r2\n"                                                                 \
+    "smlabb r2, lr, r8, r2\n"                                                                  \
+    EDGEQ_LINES_VALUE("r2")                                                                    \
+    "uxtah r1, r1, r3\n"
+
 /* What edgeq_lines_2 does, for each channel, the shift 12. r11, r12, lr: two pixels of lines
  * 0, 1, 2; r3: steps; r10: bias. */
 static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
@@ -263,30 +275,25 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
     const struct edgeq_lines_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_LINES_ENTER
-        "cbz r3, 2f\n"
+        "cbz r3, 3f\n"
         "mov r3, r4\n"
         "mov r4, r6\n"
         "mov r6, r3\n"
         "pkhtb r3, r7, r8, asr #16\n"
         "mov r8, r7\n"
         "mov r7, r3\n"
-        "2:\n"
+        "3:\n"
+        "ldr r2, [sp, #28]\n"
         "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
         "ldr lr, [r0], #48\n"
+        "cmp r2, #0\n"
+        "bne 2f\n"
         "1:\n"
-        "smlad r2, r11, r4, r10\n"
-        "smlad r2, r12, r5, r2\n"
-        "smlad r2, lr, r6, r2\n"
-        "ldr r11, [r0, #-8]\n"
-        "ldr r12, [r0, #-4]\n"
-        "ldr lr, [r0], #48\n"
-        "smlabb r2, r11, r7, r2\n"
-        "smlabt r2, r12, r7, r2\n"
-        "smlabb r2, lr, r8, r2\n"
-        EDGEQ_LINES_VALUE("r2")
-        "uxtah r1, r1, r3\n"
+        EDGEQ_LINES_ONE
+        "2:\n"
+        EDGEQ_LINES_ONE
         "subs r3, r3, #65536\n"
         "bpl 1b\n"
         EDGEQ_LINES_LEAVE);
@@ -310,11 +317,12 @@ static inline void edgeq_lines_run_1(const uint32_t *block,
 static inline void edgeq_lines_run_2(const uint32_t *block,
                                      const struct edgeq_lines_channel *channel, int8_t *out,
                                      const struct edgeq_lines_run *run) {
+    const int32_t width = 2 * (run->steps >> 16) + 2 - run->is_half;
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
         const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 2, run->turn);
-        edgeq_lines_2(block + 3 * i, &turned, EDGEQ_LINES_SHIFT, (run->steps >> 16) + 1,
-                      run->steps & 0xffff, out + i);
+        edgeq_lines_2(block + 3 * i, &turned, EDGEQ_LINES_SHIFT, width, run->steps & 0xffff,
+                      out + i);
     }
 }
 
