@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
-from firmware_gen.kernels import depthwise_3x3, depthwise_mve
+from firmware_gen.kernels import depthwise_3x3, depthwise_mve, depthwise_plane
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -67,6 +67,15 @@ HELIUM = Variant(
     depthwise_mve.emit,
     depthwise_mve.scratch_nbytes,
 )
+PLANE = Variant(
+    "dsp_3x3_plane",
+    "depthwise_conv_2d_plane.h",
+    depthwise_plane.why_not,
+    depthwise_plane.emit,
+    depthwise_plane.scratch_nbytes,
+    is_exact=True,
+    roundings=frozenset({"tflm", "single", "shift"}),
+)
 THREE_BY_THREE = Variant(
     "dsp_3x3",
     "depthwise_conv_2d_3x3.h",
@@ -74,4 +83,4 @@ THREE_BY_THREE = Variant(
     depthwise_3x3.emit,
     depthwise_3x3.scratch_nbytes,
 )
-KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, THREE_BY_THREE))
+KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, PLANE, THREE_BY_THREE))
