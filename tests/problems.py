@@ -149,7 +149,9 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
     weights, bias = filter_and_bias(draw, (window.filter_h, window.filter_w, outputs), outputs)
     fields = draw(product_fields(weights.reshape(-1, outputs).T, bias))
     if is_usual:
-        fields |= {"output_zero_point": -128, "activation_min": -128, "activation_max": 127}
+        fields |= {"activation_min": -128, "activation_max": 127}
+        if draw(st.booleans()):
+            fields["output_zero_point"] = -128
     x = activation((1, height, width, channels))
     inputs = (x, constant(weights), constant(bias))
     op = QuantizedDepthwiseConv2D(window, **fields)
