@@ -219,17 +219,17 @@ _Static_assert(offsetof(struct edgeq_depthwise_mve_pixel, activation_max) == 60,
 
 /* clang-format on */
 
-EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_54, EDGEQ_DEPTHWISE_MVE_FIVE_FOUR,
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_fives, EDGEQ_DEPTHWISE_MVE_FIVE_FOUR,
                     EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN, EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN)
-EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_54_full, EDGEQ_DEPTHWISE_MVE_FIVE_FOUR,
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_fives_full, EDGEQ_DEPTHWISE_MVE_FIVE_FOUR,
                     EDGEQ_DEPTHWISE_MVE_ROUND_FULL, EDGEQ_DEPTHWISE_MVE_CLAMP_FULL)
-EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_3, EDGEQ_DEPTHWISE_MVE_THREES,
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_threes, EDGEQ_DEPTHWISE_MVE_THREES,
                     EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN, EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN)
-EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_3_full, EDGEQ_DEPTHWISE_MVE_THREES,
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_threes_full, EDGEQ_DEPTHWISE_MVE_THREES,
                     EDGEQ_DEPTHWISE_MVE_ROUND_FULL, EDGEQ_DEPTHWISE_MVE_CLAMP_FULL)
-EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_2, EDGEQ_DEPTHWISE_MVE_TWOS,
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_twos, EDGEQ_DEPTHWISE_MVE_TWOS,
                     EDGEQ_DEPTHWISE_MVE_ROUND_PLAIN, EDGEQ_DEPTHWISE_MVE_CLAMP_PLAIN)
-EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_2_full, EDGEQ_DEPTHWISE_MVE_TWOS,
+EDGEQ_DEPTHWISE_MVE(edgeq_depthwise_mve_twos_full, EDGEQ_DEPTHWISE_MVE_TWOS,
                     EDGEQ_DEPTHWISE_MVE_ROUND_FULL, EDGEQ_DEPTHWISE_MVE_CLAMP_FULL)
 
 static inline __attribute__((always_inline)) void
@@ -237,20 +237,20 @@ edgeq_depthwise_mve_pixel(const struct edgeq_depthwise_mve_pixel *pixel, int32_t
                           int32_t is_full) {
     if (taps == 5) {
         if (is_full != 0) {
-            edgeq_depthwise_mve_54_full(pixel);
+            edgeq_depthwise_mve_fives_full(pixel);
         } else {
-            edgeq_depthwise_mve_54(pixel);
+            edgeq_depthwise_mve_fives(pixel);
         }
     } else if (taps == 3) {
         if (is_full != 0) {
-            edgeq_depthwise_mve_3_full(pixel);
+            edgeq_depthwise_mve_threes_full(pixel);
         } else {
-            edgeq_depthwise_mve_3(pixel);
+            edgeq_depthwise_mve_threes(pixel);
         }
     } else if (is_full != 0) {
-        edgeq_depthwise_mve_2_full(pixel);
+        edgeq_depthwise_mve_twos_full(pixel);
     } else {
-        edgeq_depthwise_mve_2(pixel);
+        edgeq_depthwise_mve_twos(pixel);
     }
 }
 
