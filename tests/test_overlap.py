@@ -147,8 +147,7 @@ def test_a_kernel_whose_output_is_exactly_over_its_input_is_right(tmp_path: Path
         if choice.is_exact and problem.output.nbytes <= nbytes:
             problems.append((problem, 0, 0))
     shapes = {(p.inputs[0].shape, p.output.shape) for p, _, _ in problems}
-    assert any(x[1] > x[2] > y[2] > 1 and y[3] > 4 for x, y in shapes)
-    assert any(x[2] >= x[1] > y[1] > 1 and x[2] > y[2] and y[3] > 4 for x, y in shapes)
+    assert any(y[1] < x[1] and y[2] < x[2] for x, y in shapes), "no image shrinks"
     named, graph = graph_of([problem for problem, _, _ in problems])
     sample = [x for p in named for x in p.arrays]
     plan = overlapping_plan(problems, named, graph, choose_kernels(graph, target))
