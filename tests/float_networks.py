@@ -99,7 +99,7 @@ def _step(draw: st.DrawFn, b: NetworkBuilder, step: str, x: str, seen: list[str]
     if step == "reshape":
         return b.layer(name, Reshape((1, shape[2], shape[1], channels)), x)
     if step == "relu":
-        bounds = draw(st.sampled_from(((0.0, NO_MAX), (0.0, 6.0), (-1.0, 1.0))))
+        bounds = draw(st.sampled_from(((0.0, NO_MAX), (0.0, 6.0))))
         return b.layer(name, Relu(*bounds), x)
     return b.layer(name, Softmax() if step == "softmax" else Logistic(), x)
 

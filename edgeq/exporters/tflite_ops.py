@@ -321,13 +321,15 @@ def write_logistic(writer: Writer, node: Node, op: QuantizedLogistic) -> None:
 
 
 def write_relu(writer: Writer, node: Node, op: QuantizedRelu) -> None:
-    """RELU, RELU6 or RELU_N1_TO_1; the runtimes rescale only in RELU."""
+    """RELU or RELU6; TFLite Micro has no RELU_N1_TO_1 by itself, and rescales only in RELU."""
     (source,), output = writer.operands(node), writer.output(node)
     code = _activation(output, op.activation_min, op.activation_max)
     names = {v: k for k, v in vars(tflite.ActivationFunctionType).items()}
     if names[code] == "NONE":  # the bounds lie outside int8
         writer.add(lower_quantize(source, output), "QUANTIZE", 2, node.inputs, node.outputs)
         return
+    if names[code] == "RELU_N1_TO_1":
+        raise ExportFailure(f"{node.name}: TFLite Micro has {names[code]} only in other layers")
     if source.quant == output.quant or names[code] == "RELU":
         writer.add(op, names[code], 2, node.inputs, node.outputs)
         return
