@@ -219,10 +219,9 @@ def add(draw: Draw) -> Problem:
 @st.composite
 def pool(draw: Draw, kind: type[IntegerOp]) -> Problem:
     window, height, width = draw(windows())
-    if draw(st.booleans()):  # the whole image
-        window = Window(height, width)
+    whole = draw(st.booleans())
     x = activation((1, height, width, draw(channel_counts)))
-    op = kind(window, *draw(clamps()))  # type: ignore[call-arg]
+    op = kind(Window(height, width) if whole else window, *draw(clamps()))  # type: ignore[call-arg]
     return build(op, (x,), (int8_values(draw(seeds), x.shape),))
 
 
