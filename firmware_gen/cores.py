@@ -20,6 +20,7 @@ class Target:
     has_dsp: bool = False  # SMLAD, SXTB16, SMMLA, SSAT and the like: Armv7E-M, Armv8-M DSP
     has_mve: bool = False  # Helium
     has_mul64: bool = True  # SMULL: not in Armv6-M
+    has_mla: bool = False  # MLA, SMULL, SSAT and 32-bit Thumb: Armv7-M, and with DSP too
 
 
 PORTABLE = Target()  # plain C, for the host too
@@ -43,13 +44,22 @@ class Core:
     has_caches: bool  # instruction and data caches that software must enable
     target: Target
 
+    @property
+    def has_cycle_counter(self) -> bool:
+        """Whether its DWT can have CYCCNT: Armv7-M, and Armv8-M with the main extension.
+
+        They are those with fault status registers; the DWT of Armv6-M has no such register.
+        """
+        return self.has_fault_status
+
 
 def _gcc(cpu: str, float_abi: str = "soft") -> tuple[str, ...]:
     return ("-mthumb", f"-mcpu={cpu}", f"-mfloat-abi={float_abi}")
 
 
 _NO_MUL64 = Target(has_mul64=False)
-_DSP = Target(has_dsp=True)
+_MLA = Target(has_mla=True)
+_DSP = Target(has_dsp=True, has_mla=True)
 _SOFT = "thumb-freestanding-eabi"
 _HARD = "thumb-freestanding-eabihf"
 
@@ -65,7 +75,7 @@ CORES = MappingProxyType(
             _gcc("cortex-m0plus"), _SOFT, "cortex_m0plus", True, False, False, False, _NO_MUL64
         ),
         "cortex-m3": Core(
-            _gcc("cortex-m3"), _SOFT, "cortex_m3", True, True, False, False, PORTABLE
+            _gcc("cortex-m3"), _SOFT, "cortex_m3", True, True, False, False, _MLA
         ),
         "cortex-m4": Core(
             _gcc("cortex-m4"), _SOFT, "cortex_m4", True, True, False, False, _DSP
@@ -83,7 +93,7 @@ CORES = MappingProxyType(
             True,
             True,
             True,
-            Target(has_dsp=True, has_mve=True),
+            Target(has_dsp=True, has_mve=True, has_mla=True),
         ),
     }
 )

@@ -29,6 +29,8 @@ from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.optimize import DEFAULT, MODES, Optimize
+from firmware_gen.profiled import HEADER as CYCLES_HEADER
+from firmware_gen.profiled import check_counter
 from firmware_gen.project import build_project, project_sources, write_project, writing
 from firmware_gen.runtime.drivers import runtime_folder
 from firmware_gen.toolchain import BuildResult, CompilerName, Progress
@@ -44,7 +46,7 @@ KERNELS = "kernels"
 SERIAL = "serial"
 INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
-_SERIAL_HEADERS = ("edgeq_app.h", "edgeq_framing.h", "edgeq_serial.h")
+_SERIAL_HEADERS = ("edgeq_app.h", CYCLES_HEADER, "edgeq_framing.h", "edgeq_serial.h")
 
 # Static memory and code of the program and the runtime at least, with slack to the linked
 # images of all cores and both compilers: a model that does not fit beside these cannot fit.
@@ -90,6 +92,7 @@ def generate(
     self_test: int = 2,
     stack_nbytes: int = STACK_NBYTES,
     optimize_graph: bool = True,
+    measured: bool = False,
     optimize: Optimize = DEFAULT,
 ) -> GeneratedFirmware:
     """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
@@ -99,6 +102,7 @@ def generate(
     with which example_main.c checks itself (the first samples, else random); 0 leaves it out.
     `optimize_graph` takes dead work out first (passes.optimize), which changes no output byte;
     digest and self-test stay those of `graph`, so that they check the optimized code too.
+    `measured`: the firmware counts the cycles of each layer, and sends them (PROFILE).
     `optimize` says what code is for (firmware_gen.optimize.MODES).
 
     Raises:
@@ -108,11 +112,20 @@ def generate(
     """
     folder = Path(folder)
     board = load_board(board) if isinstance(board, str) else board
+    if measured:
+        check_counter(board)
     optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
     optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
     plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
-    model = model_code(optimized, plan, target, optimize=optimize, digest=graph_digest(graph))
+    model = model_code(
+        optimized,
+        plan,
+        target,
+        optimize=optimize,
+        digest=graph_digest(graph),
+        measured=measured,
+    )
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from edgeq.graph import Graph
+from edgeq.memory import Scratch
 from edgeq.ops.op import IntegerOp
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
@@ -35,6 +36,7 @@ class Choice:
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     is_shared: bool  # in the mode that shares some
     code_nbytes: int  # of Variant; 0 of a portable kernel
+    is_exact: bool = False  # as Variant.is_exact
 
 
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
@@ -113,9 +115,12 @@ def shared_headers(choices: Sequence[Choice], optimize: Optimize) -> dict[str, i
     return {header: least for header, least in found.items() if least is not None}
 
 
-def scratch_of(choices: Sequence[Choice]) -> dict[str, int]:
-    """Bytes of scratch by name of the node, for plan_memory."""
-    return {choice.node: choice.scratch_nbytes for choice in choices}
+def scratch_of(choices: Sequence[Choice]) -> Scratch:
+    """Bytes of scratch by name of the node, and what may share memory, for plan_memory."""
+    return Scratch(
+        {choice.node: choice.scratch_nbytes for choice in choices},
+        exact=(choice.node for choice in choices if choice.is_exact),
+    )
 
 
 def _choice(
@@ -140,6 +145,7 @@ def _choice(
                 reasons,
                 variant.is_shared,
                 variant.code_nbytes,
+                variant.is_exact,
             )
         reasons[variant.name] = reason
     return Choice(

@@ -7,7 +7,7 @@ edgeq_model_run is the sequence of calls. Activations are at the plan's offsets 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from edgeq.graph import Graph, Node, Tensor
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
-from firmware_gen import c_text
+from firmware_gen import c_text, profiled
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
@@ -76,12 +76,14 @@ def model_code(
     *,
     optimize: Optimize = "speed",
     digest: bytes | None = None,
+    measured: bool = False,
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
     The plan must hold the scratch of these kernels (`layers.scratch_of`), in the same mode.
 
-    `digest` is that of the model as the host has it; None: of this graph.
+    `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
+    counts the cycles of each layer (profiled.py).
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -91,19 +93,25 @@ def model_code(
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
     choices = choose_kernels(graph, target, optimize)
-    writer = _Writer(graph, plan, choices)
+    writer = _Writer(graph, plan, choices, measured)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({choice.header for choice in choices if choice.header is not None})
+    called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
     nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
     copies = Copies(code, headers, shared_headers(choices, optimize))
     return ModelCode(
         source=writer.source(code, headers, copies),
-        header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
+        header=model_header(
+            graph,
+            plan,
+            graph_digest(graph) if digest is None else digest,
+            profiled.declarations(called) if measured else "",
+        ),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
-        called=tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls),
+        called=called,
         manifest=manifest(graph, optimize, choices, code, copies),
     )
 
@@ -111,7 +119,10 @@ def model_code(
 class _Writer:
     """Names of everything in one model.c, and its parts."""
 
-    def __init__(self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...]) -> None:
+    def __init__(
+        self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...], measured: bool
+    ) -> None:
+        self.measured = measured
         self.graph = graph
         self.plan = plan
         self.choices = choices
@@ -156,7 +167,7 @@ class _Writer:
                         f"constant {tensor.name} is {tensor.dtype}, cannot be read"
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
-        return LayerCode((*extra, *code.constants), code.function, code.parameters, code.calls)
+        return replace(code, constants=(*extra, *code.constants))
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
@@ -171,11 +182,15 @@ class _Writer:
     def source(self, code: list[LayerCode], headers: list[str], copies: Copies) -> str:
         """The text of model.c."""
         layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
+        defines = {name for parts in code for name in parts.defines}
         text = "\n".join(
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
-                self._rounding() + "".join(c_text.include(name) for name in headers),
+                (profiled.include() if self.measured else "")
+                + self._rounding()
+                + "".join(f"#define {name}\n" for name in sorted(defines))
+                + "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),
                 _pointer_macros(layers),
@@ -245,11 +260,10 @@ class _Writer:
         )
 
     def _run(self, code: list[LayerCode]) -> str:
-        calls = "".join(
-            f"    {layer}();\n"
-            for layer, parts in zip(self.names, code, strict=True)
-            if parts.calls
-        )
+        called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]
+        if self.measured:
+            return profiled.run_function(called)
+        calls = "".join(f"    {layer}();\n" for layer in called)
         return f"void edgeq_model_run(void) {{\n{calls}}}\n"
 
     def _access(self, kind: str, constness: str) -> str:

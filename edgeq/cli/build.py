@@ -31,6 +31,10 @@ FolderOption = Annotated[Path, typer.Option("--output", "-o", help="The folder t
 WhyOption = Annotated[
     bool, typer.Option("--why", help="Say of every layer why no other kernel serves it.")
 ]
+MeasuredOption = Annotated[
+    bool,
+    typer.Option("--measured", help="Count the cycles of each layer (`edgeq profile --port`)."),
+]
 SamplesOption = Annotated[
     Path | None,
     typer.Option(
@@ -45,11 +49,12 @@ def generate_command(
     output: FolderOption,
     samples: SamplesOption = None,
     optimize_for: OptimizeOption = Purpose.balanced,
+    measured: MeasuredOption = False,
     why: WhyOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write C firmware for a board: a folder that builds as it is, without edgeq."""
-    firmware = _generated(model, load_board(board), output, samples, optimize_for)
+    firmware = _generated(model, load_board(board), output, samples, optimize_for, measured)
     files = sorted(p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file())
     record = {
         "folder": output,
@@ -79,11 +84,12 @@ def build_command(
     compiler: CompilerOption = None,
     samples: SamplesOption = None,
     optimize_for: OptimizeOption = Purpose.balanced,
+    measured: MeasuredOption = False,
     why: WhyOption = False,
     json: JsonOption = False,
 ) -> None:
     """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
-    firmware = _generated(model, load_board(board), output, samples, optimize_for)
+    firmware = _generated(model, load_board(board), output, samples, optimize_for, measured)
     result = built(firmware, compiler)
     bound = _stack_bound(result.elf, firmware.board)
     record = {
@@ -139,10 +145,22 @@ def _kernels(firmware: GeneratedFirmware, why: bool) -> RenderableType:
 
 
 def _generated(
-    model: Path, board: Board, folder: Path, samples: Path | None, optimize_for: Purpose
+    model: Path,
+    board: Board,
+    folder: Path,
+    samples: Path | None,
+    optimize_for: Purpose,
+    measured: bool,
 ) -> GeneratedFirmware:
     from firmware_gen import generate
 
     graph = quantized_model(model)
     stored = None if samples is None else read_input(graph, samples)
-    return generate(graph, board, folder, samples=stored, optimize=optimize_for.value)
+    return generate(
+        graph,
+        board,
+        folder,
+        samples=stored,
+        optimize=optimize_for.value,
+        measured=measured,
+    )

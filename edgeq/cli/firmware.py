@@ -72,12 +72,13 @@ def boards_command(
     rows = []
     for name in board_names():
         board = load_board(name)
-        fits = None if graph is None else _fits(graph, board)
-        rows.append(picture.board_row(board, board.core != "cortex-m55", fits))
+        fit = None if graph is None else fits(graph, board)
+        rows.append(picture.board_row(board, board.core != "cortex-m55", fit))
     show(json, rows, picture.boards_picture(rows))
 
 
-def _fits(graph: Graph, board: Board) -> str:
+def fits(graph: Graph, board: Board) -> str:
+    """What of the board's memories an arranged integer graph lacks; "yes" if nothing."""
     from firmware_gen import check_fit
     from firmware_gen.cores import core_of
     from firmware_gen.layers import choose_kernels, scratch_of

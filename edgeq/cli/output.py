@@ -105,10 +105,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-@contextmanager
-def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while work goes on; yields a function of (done, in all)."""
-    with Progress(
+def _bar(unit: str) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -117,11 +115,31 @@ def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, i
         console=stderr,
         transient=True,
         disable=not stderr.is_terminal,  # else it leaves empty lines in a log
-    ) as progress:
+    )
+
+
+@contextmanager
+def progress_bar(
+    title: str, unit: str = "samples"
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr while work goes on; yields a function of (done, in all)."""
+    with _bar(unit) as progress:
         task = progress.add_task(title, total=None)
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def progress_stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for work in stages; yields a function of (stage, done, in all)."""
+    with _bar("") as progress:
+        task = progress.add_task("", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            progress.update(task, description=stage, completed=done, total=total)
 
         yield update
 

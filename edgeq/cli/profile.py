@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from edgeq.board import Board, load_board
-from edgeq.cli.firmware import quantized_model
+from edgeq.cli.firmware import BaudOption, quantized_model
 from edgeq.cli.output import (
     BoardOption,
     Compiler,
@@ -33,11 +33,13 @@ from edgeq.graph import Array, Graph
 from edgeq.report import profile as picture
 from edgeq.report.profile import ModelProfile
 from edgeq.stream import open_link
+from edgeq.stream.measure import measure
 from edgeq.stream.verify import verify
 
 if TYPE_CHECKING:
     from firmware_gen.toolchain import BuildResult
 
+_TIMEOUT_S = 60.0  # of one inference on a board
 _RUN, _STACK_TOP = "edgeq_model_run", "edgeq_stack_top"
 
 
@@ -59,6 +61,11 @@ def profile_command(
     function: Annotated[
         str | None, typer.Option(help="With --elf: the function, which the firmware calls.")
     ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(help="Ask the board there too: its firmware built with --measured."),
+    ] = None,
+    baud: BaudOption = 115_200,
     json: JsonOption = False,
 ) -> None:
     """Show what each layer costs: instructions, estimated cycles, code, weights, memory."""
@@ -73,6 +80,12 @@ def profile_command(
     graph = quantized_model(model)
     inputs = inputs_of(graph, data, count, input_scale)
     found = profile_model(graph, target, compiler, inputs, optimize_for)
+    if port is not None:
+        with open_link(port, baud, _TIMEOUT_S) as link, progress_bar("measuring") as progress:
+            counted = measure(link, graph, target.name, found.called, inputs, progress)
+        counts = dict(zip(found.called, counted.counts, strict=True))
+        profile = picture.with_counts(found.profile, counted.kind, counts, counted.runs)
+        found = replace(found, profile=profile)
     record = {"profile": found.profile, "build": found.build, "equal": found.is_equal}
     show(
         json,
@@ -106,6 +119,7 @@ class Profiled:
     build: BuildResult
     is_equal: bool
     ticks: tuple[int, ...]  # of the firmware's own clock, by input
+    called: tuple[str, ...]  # C names of the layers with code, in order
 
 
 def inputs_of(
@@ -180,4 +194,4 @@ def profile_model(
         stack_top,
         firmware_bounds(image, board.core),
     )
-    return Profiled(profile, result, found.is_equal, found.ticks)
+    return Profiled(profile, result, found.is_equal, found.ticks, code.called)

@@ -12,6 +12,7 @@ import numpy as np
 from edgeq.graph import Shape
 from edgeq.ops.fully_connected import QuantizedFullyConnected
 from firmware_gen.cores import Target
+from firmware_gen.kernels import mve
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -121,6 +122,8 @@ KERNEL = Kernel(
     emit,
     no_scratch,
     (
+        Variant("mve_row", "fully_connected_mve.h", mve.why_not_row, mve.emit_row),
+        Variant("mve", "conv_2d_mve.h", mve.why_not_rows, mve.emit_rows),
         Variant(
             "dsp_row",
             "fully_connected_dsp.h",

@@ -101,6 +101,7 @@ class LayerCode:
     function: str = ""  # and `struct <function>`, its parameters; "" if there is no code
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
+    defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
 
 
 def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
@@ -119,6 +120,7 @@ class Variant:
     scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
     is_shared: bool = True  # one copy serves many layers about as well as one for each
     code_nbytes: int = 0  # about; more than a small kernel's, for which work must be done
+    is_exact: bool = False  # its output lies exactly over a dying input, or apart from it
     roundings: frozenset[Rounding] = frozenset({"tflm"})  # of operators that requantize
 
 
