@@ -217,9 +217,10 @@ def add(draw: Draw) -> Problem:
 @st.composite
 def pool(draw: Draw, kind: type[IntegerOp]) -> Problem:
     window, height, width = draw(windows())
-    whole = draw(st.booleans())
+    if draw(st.booleans()):  # the whole image
+        window = Window(height, width)
     x = activation((1, height, width, draw(channel_counts)))
-    op = kind(Window(height, width) if whole else window, *draw(clamps()))  # type: ignore[call-arg]
+    op = kind(window, *draw(clamps()))  # type: ignore[call-arg]
     return build(op, (x,), (int8_values(draw(seeds), x.shape),))
 
 
