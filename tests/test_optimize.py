@@ -25,6 +25,7 @@ from edgeq.ops.window import Window
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
 from firmware_gen.cores import Target
+from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import choose_kernels
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.optimize import MODES, Optimize
@@ -187,3 +188,13 @@ def test_generate_shows_the_kernels_and_what_has_no_dsp_form(
         assert layer in shown.split("no DSP instructions")[0]
     assert "not dsp" not in shown.split("the portable kernel")[0]
     assert "kernel" in edgeq_command(*common, "--why").out
+
+
+def test_assembly_that_counts_from_a_multiple_of_4_begins_at_one() -> None:
+    """ADR rounds the program counter down to a word; -Os puts functions at any halfword."""
+    found = 0
+    for path in kernels_folder().glob("*.h"):
+        text = path.read_text(encoding="utf-8")
+        found += '"adr' in text
+        assert '"adr' not in text or "aligned(4)))" in text, path.name
+    assert found

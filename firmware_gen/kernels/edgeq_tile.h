@@ -186,9 +186,10 @@ _Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
 #endif
 
 /* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 64 taps in two
- * halves; it is entered further down if the taps are not a multiple. */
-static __attribute__((naked, noinline, unused)) void edgeq_tile(const struct edgeq_tile_run *run
-                                                                __attribute__((unused))) {
+ * halves; it is entered further down if the taps are not a multiple. ADR counts from a multiple
+ * of 4, at which compilers put a function only if they are not to save bytes. */
+static __attribute__((naked, noinline, unused, aligned(4))) void
+edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
     /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"
