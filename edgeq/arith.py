@@ -1,14 +1,19 @@
 """Fixed-point primitives in plain Python integers: the meaning every other form must match.
 
-Twins: arith_jit.py (Numba) and firmware_gen/kernels/edgeq_arith.h (C). The profile is `tflm`:
-bit-exact with TensorFlow Lite Micro, which rounds twice (docs/numerics.md; gemmlowp,
-doc/quantization.md). A `multiplier` has 31 fraction bits; a `shift` > 0 is to the left.
+Twins: arith_jit.py (Numba) and firmware_gen/kernels/edgeq_arith.h (C). The default profile of
+rounding is `tflm`: bit-exact with TensorFlow Lite Micro, which rounds twice (docs/numerics.md;
+gemmlowp, doc/quantization.md). A `multiplier` has 31 fraction bits, in the profile `shift`
+none; a shift > 0 is to the left.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
+Rounding: TypeAlias = Literal["tflm", "single", "shift"]
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -60,6 +65,64 @@ def requantize(acc: int, multiplier: int, shift: int) -> int:
     """
     high = doubling_high_mul(acc << max(shift, 0), multiplier)
     return rounding_shift_right(high, max(-shift, 0))
+
+
+def requantize_single(acc: int, multiplier: int, shift: int) -> int:
+    """Acc * M with  M = multiplier * 2**(shift - 31),  rounded once, ties upward.
+
+    The same acc are allowed as for requantize; where shift >= 0, the results are the same too.
+    """
+    return _upward_shift_right(acc * multiplier, 31 - shift)
+
+
+def requantize_shift(acc: int, multiplier: int, shift: int) -> int:
+    """Acc * M with  M = multiplier * 2**shift,  -31 <= shift <= 0, rounded once, ties upward.
+
+    acc * multiplier, with half a step added or not, must fit in int32 (product_peak).
+    """
+    return _upward_shift_right(acc * multiplier, -shift)
+
+
+def requantize_by(rounding: Rounding, acc: int, multiplier: int, shift: int) -> int:
+    """Acc * M in the profile `rounding`."""
+    if rounding == "tflm":
+        return requantize(acc, multiplier, shift)
+    if rounding == "single":
+        return requantize_single(acc, multiplier, shift)
+    return requantize_shift(acc, multiplier, shift)
+
+
+def product_peak(peak: int, multiplier: int, shift: int) -> int:
+    """The largest magnitude in requantize_shift for abs(acc) <= peak: int32 must hold it."""
+    return peak * multiplier + ((1 << -shift) >> 1)
+
+
+def short_multipliers(terms: Sequence[tuple[int, int, int]]) -> tuple[tuple[int, ...], int]:
+    """Multipliers and their shift for requantize_shift of the sum of acc[i] * M[i].
+
+    A term is (factor, exponent, peak): M = factor * 2**exponent >= 0 and abs(acc) <= peak. The
+    shift is the most to the right, at most by 31, with which the sum of the products' peaks and
+    half a step fit in int32. All zero: ((0, ...), 0).
+
+    Raises:
+        ValueError: the sum does not fit even without fraction bits.
+    """
+    for n in range(31, -1, -1):
+        multipliers = tuple(_scaled(factor, exponent + n) for factor, exponent, _ in terms)
+        total = sum(m * peak for m, (_, _, peak) in zip(multipliers, terms, strict=True))
+        if total + ((1 << n) >> 1) <= INT32_MAX and max(multipliers) <= INT32_MAX:
+            return multipliers, -n if any(multipliers) else 0
+    raise ValueError(f"a sum of {total} does not fit in int32")
+
+
+def _upward_shift_right(x: int, n: int) -> int:
+    """X / 2**n, rounded to nearest, ties upward."""
+    return (x + ((1 << n) >> 1)) >> n
+
+
+def _scaled(factor: int, exponent: int) -> int:
+    """Factor * 2**exponent, rounded half up."""
+    return factor << exponent if exponent >= 0 else _upward_shift_right(factor, -exponent)
 
 
 def clamp(x: int, low: int, high: int) -> int:

@@ -75,6 +75,18 @@ def read_labelled(path: Path) -> tuple[Array, Array]:
     return inputs, labels
 
 
+def read_samples(path: Path) -> tuple[Array, Array | None]:
+    """Inputs as read_array finds them; labels as read_labelled, None if there are none.
+
+    Raises:
+        DataError: as these two.
+    """
+    archive = _load(path)
+    if isinstance(archive, dict) and {"inputs", "labels"} <= set(archive):
+        return read_labelled(path)
+    return read_array(path), None
+
+
 def _load(path: Path) -> Array | dict[str, Array]:
     try:
         loaded = np.load(path, allow_pickle=False)

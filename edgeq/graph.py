@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edgeq.arith import Rounding
 from edgeq.errors import GraphError
 
 Shape: TypeAlias = tuple[int, ...]
@@ -128,6 +129,11 @@ class Graph:
         """Whether every node is an integer operator."""
         return not any(node.op.is_float for node in self.nodes)
 
+    @property
+    def rounding(self) -> Rounding:
+        """The profile in which the operators requantize; `tflm` if none does."""
+        return next(iter(_roundings(self)), "tflm")
+
     def input_tensors(self) -> tuple[Tensor, ...]:
         """The tensors that a run takes."""
         return tuple(self.tensors[name] for name in self.inputs)
@@ -167,6 +173,10 @@ class Graph:
         for name in self.outputs:
             if name not in known:
                 raise GraphError(f"{self.name}: output '{name}' is written by no node")
+        found = _roundings(self)
+        if len(found) > 1:
+            nodes = " and ".join(f"'{name}' in {node}" for name, node in found.items())
+            raise GraphError(f"{self.name}: rounds by {nodes}, must be by one in all layers")
 
     def _verify_tensor(self, tensor: Tensor) -> None:
         if any(extent < 1 for extent in tensor.shape):
@@ -213,3 +223,13 @@ class Graph:
             raise GraphError(
                 f"{node.name}: output shape is {declared}, {node.op.name} gives {shapes}"
             )
+
+
+def _roundings(graph: Graph) -> dict[Rounding, str]:
+    """Each profile of rounding in use, and the first node that has it."""
+    found: dict[Rounding, str] = {}
+    for node in graph.nodes:
+        rounding = getattr(node.op, "rounding", None)
+        if rounding is not None:
+            found.setdefault(rounding, node.name)
+    return found

@@ -23,6 +23,7 @@ from edgeq.ops import OPERATORS, Window
 
 FORMAT = "edgeq"
 VERSION = 1
+ROUNDING = "rounding"  # the field of operators that requantize
 _HEADER = "graph.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every entry: equal graphs give equal files
 _DAMAGE = (
@@ -97,11 +98,17 @@ def load_graph(path: Path) -> Graph:
 
 
 def op_record(op: Op) -> dict[str, Any]:
-    """An operator as plain values: its class name, then its fields in order."""
+    """An operator as plain values: its class name, then its fields in order.
+
+    A rounding that is `tflm` is left out: files and digests are those of before there was
+    another.
+    """
     fields = dataclasses.fields(op)  # type: ignore[arg-type]
     record: dict[str, Any] = {"class": type(op).__name__}
     for field in fields:
         value = getattr(op, field.name)
+        if field.name == ROUNDING and value == field.default:
+            continue
         record[field.name] = dataclasses.asdict(value) if isinstance(value, Window) else value
     return record
 
@@ -118,16 +125,21 @@ def _classes() -> Mapping[str, type[Any]]:
 def _op(record: dict[str, Any]) -> Op:
     kind = _classes()[record["class"]]
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    if set(names) != set(record) - {"class"}:
+    names = {field.name for field in dataclasses.fields(kind)}
+    given = set(record) - {"class"}
+    if given | (names & {ROUNDING}) != names:
         raise ValueError(f"fields of {kind.__name__} are {sorted(record)}")
-    op: Op = kind(**{name: _field(record[name], hints[name]) for name in names})
+    op: Op = kind(**{name: _field(record[name], hints[name]) for name in given})
     return op
 
 
 def _field(value: Any, hint: Any) -> Any:
     if hint is Window:
         return Window(**value)
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(f"{value!r} is none of {', '.join(typing.get_args(hint))}")
+        return value
     if hint in (int, float, bool):
         wanted = (int, float) if hint is float else hint
         if not isinstance(value, wanted):

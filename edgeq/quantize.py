@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgeq.arith import Rounding
 from edgeq.calibrate import CalibrationProgress, Range, calibrate
 from edgeq.errors import GraphError, QuantizeError
 from edgeq.graph import Array, Graph, Node, QuantParams, Tensor
@@ -21,6 +22,7 @@ from edgeq.ops.quantize import lower_quantize
 from edgeq.ops.weights import quantize_tensor, range_params
 from edgeq.passes import run_passes
 from edgeq.passes.prove_accumulators import prove_accumulators
+from edgeq.passes.round_as import round_as
 
 INT8 = np.dtype(np.int8)
 
@@ -29,29 +31,34 @@ def quantize(
     graph: Graph,
     samples: Array | Sequence[Array],
     *,
+    rounding: Rounding = "tflm",
     progress: CalibrationProgress | None = None,
 ) -> Graph:
     """An integer graph of the float `graph`, calibrated by min/max over `samples`.
 
     Filters: int8, symmetric, per output channel; activations: int8, asymmetric; bias: int32.
-    Inputs and outputs of the result are int8; `samples` as in calibrate.calibrate.
+    Inputs and outputs of the result are int8; `samples` as in calibrate.calibrate; `rounding`
+    is the profile of requantization (docs/numerics.md).
 
     Raises:
         DataError: the samples do not fit the graph's inputs, or hold NaN.
         QuantizeError: the graph cannot be quantized; names the layer.
     """
     prepared = run_passes(graph)
-    return quantize_with_ranges(prepared, calibrate(prepared, samples, progress=progress))
+    ranges = calibrate(prepared, samples, progress=progress)
+    return quantize_with_ranges(prepared, ranges, rounding)
 
 
-def quantize_with_ranges(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+def quantize_with_ranges(
+    graph: Graph, ranges: Mapping[str, Range], rounding: Rounding = "tflm"
+) -> Graph:
     """An integer graph of the float `graph` for these ranges of its activations.
 
     Raises:
         QuantizeError: a range is missing, or a layer cannot be quantized.
     """
     try:
-        return prove_accumulators(_Lowering(graph, ranges).run())
+        return round_as(prove_accumulators(_Lowering(graph, ranges).run()), rounding)
     except GraphError as error:
         raise QuantizeError(f"{graph.name}: cannot be quantized: {error}") from error
 

@@ -79,8 +79,12 @@ def scratch_of(choices: Sequence[Choice]) -> dict[str, int]:
 def _choice(node: str, op: Any, layer: Layer, target: Target) -> Choice:
     kernel = kernel_of(op)
     reasons: dict[str, str] = {}
+    rounding = getattr(op, "rounding", None)
     for variant in kernel.variants:
-        reason = variant.why_not(op, layer, target)
+        if rounding is None or rounding in variant.roundings:
+            reason = variant.why_not(op, layer, target)
+        else:
+            reason = f"the layer rounds by '{rounding}', the kernel does not"
         if reason is None:
             scratch = variant.scratch_nbytes(op, *layer.shapes())
             return Choice(

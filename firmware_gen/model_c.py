@@ -171,7 +171,7 @@ class _Writer:
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
-                "".join(c_text.include(name) for name in headers),
+                self._rounding() + "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),
                 _pointer_macros(layers),
@@ -182,6 +182,13 @@ class _Writer:
             ]
         )
         return text.replace("\n\n\n", "\n\n")
+
+    def _rounding(self) -> str:
+        """What edgeq_arith.h must know before it is included."""
+        rounding = self.graph.rounding
+        if rounding == "tflm":
+            return ""
+        return f"#define EDGEQ_ROUNDING EDGEQ_ROUNDING_{rounding.upper()}\n"
 
     def _offsets(self) -> str:
         """An enumeration of where each buffer is, with what it is."""
@@ -267,7 +274,8 @@ def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]
         }
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     ]
-    return json.dumps({"model": graph.name, "layers": layers}, indent=2) + "\n"
+    record = {"model": graph.name, "rounding": graph.rounding, "layers": layers}
+    return json.dumps(record, indent=2) + "\n"
 
 
 def _pointer_macros(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import assume
 
+from edgeq.arith import Rounding
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Node, QuantParams, Shape, Tensor
 from edgeq.ops import IntegerOp
@@ -33,6 +34,10 @@ class Problem:
     def values(self) -> tuple[Array, ...]:
         arrays = iter(self.arrays)
         return tuple(t.data if t.data is not None else next(arrays) for t in self.inputs)
+
+    def rounded(self, rounding: Rounding) -> Problem:
+        """The same problem in another profile."""
+        return replace(self, op=self.op.rounded(rounding, self.inputs))
 
     def renamed(self, prefix: str) -> Problem:
         inputs = tuple(replace(t, name=f"{prefix}x{i}") for i, t in enumerate(self.inputs))

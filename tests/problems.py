@@ -21,6 +21,7 @@ from problem import (
     int8_values,
 )
 
+from edgeq.arith import Rounding
 from edgeq.graph import Array, QuantParams, Shape, Tensor
 from edgeq.ops import IntegerOp, Window
 from edgeq.ops.add import Add
@@ -380,7 +381,7 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
 }
 
 
-def make_problems(name: str, count: int) -> list[Problem]:
+def make_problems(name: str, count: int, rounding: Rounding = "tflm") -> list[Problem]:
     """`count` problems of one operator, or fewer; collected first: C is compiled for many."""
     made: list[Problem] = []
 
@@ -392,7 +393,7 @@ def make_problems(name: str, count: int) -> list[Problem]:
     )
     @given(PROBLEMS[name])
     def collect(problem: Problem) -> None:
-        made.append(problem)
+        made.append(problem.rounded(rounding))
 
     collect()
     return made

@@ -13,7 +13,7 @@ from integer_networks import SAME3, IntegerNetwork, inputs_of, networks
 from networks import small_network
 
 import edgeq
-from edgeq.arith import requantize
+from edgeq.arith import ROUNDINGS, Rounding, requantize_by
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Node, Tensor
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
@@ -115,11 +115,16 @@ def test_the_ends_of_a_layers_range_are_reached(seed: int, kind: str) -> None:
     st.integers(-(2**31), 2**31 - 1),
     st.one_of(st.just(0), st.integers(2**30, 2**31 - 1)),
     st.integers(-31, 4),
+    st.sampled_from(ROUNDINGS),
 )
-def test_requantization_of_arrays_is_that_of_integers(acc: int, m: int, shift: int) -> None:
+def test_requantization_of_arrays_is_that_of_integers(
+    acc: int, m: int, shift: int, rounding: Rounding
+) -> None:
     acc >>= max(shift, 0)
+    shift = min(shift, 0) if rounding == "shift" else shift
     arrays = (np.array([v], np.int64) for v in (acc, m, shift))
-    assert requantize_array(*arrays).tolist() == [requantize(acc, m, shift)]
+    expected = requantize_by(rounding, acc, m, shift)
+    assert requantize_array(*arrays, rounding).tolist() == [expected]
 
 
 def test_a_channel_that_nobody_reads_is_cut_from_its_producers() -> None:

@@ -12,6 +12,7 @@ from host_c import run_model
 from problem import Problem, graph_of
 from problems import PROBLEMS, make_problems
 
+from edgeq.arith import ROUNDINGS, Rounding
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops import OPERATORS, Operator
@@ -86,42 +87,50 @@ BATCH = 80  # problems in one compiled program
 OPTIONS = (("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), ("-O1",))
 
 
-def variants_of(operator: Operator) -> set[str]:
+def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:
     """The variants of the kernels of an operator, besides the portable ones."""
-    return {v.name for kind in operator.integer_classes for v in KERNELS[kind].variants}
+    variants = [v for kind in operator.integer_classes for v in KERNELS[kind].variants]
+    return {v.name for v in variants if rounding in v.roundings}
+
+
+def requantizes(operator: Operator) -> bool:
+    """Whether the operator is another one in another profile of rounding."""
+    return any(hasattr(kind, "rounding") for kind in operator.integer_classes)
 
 
 def cases() -> list[Any]:
     """Each operator on each target for which it may have a kernel of its own."""
     return [
-        pytest.param(operator, target, id=f"{operator.name}-{name}")
+        pytest.param(operator, target, rounding, id=f"{operator.name}-{name}-{rounding}")
         for operator in OPERATORS
         for name, target in TARGETS.items()
-        if name == "portable" or variants_of(operator)
+        for rounding in (ROUNDINGS if requantizes(operator) else ("tflm",))
+        if name == "portable" or variants_of(operator, rounding)
     ]
 
 
-@pytest.mark.parametrize(("operator", "target"), cases())
+@pytest.mark.parametrize(("operator", "target", "rounding"), cases())
 def test_reference_numba_and_c_agree_to_the_bit(
-    operator: Operator, target: Target, tmp_path: Path
+    operator: Operator, target: Target, rounding: Rounding, tmp_path: Path
 ) -> None:
-    problems = make_problems(operator.name, BATCH * len(OPTIONS))
+    problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
     assert len(problems) >= 25
     for index, options in enumerate(OPTIONS):
         check(problems[index :: len(OPTIONS)], options, tmp_path, target)
 
 
+def reached(operator: Operator, rounding: Rounding) -> set[str]:
+    """The variants that problems reach on the targets."""
+    problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
+    _, graph = graph_of(problems)
+    return {c.variant for target in TARGETS.values() for c in choose_kernels(graph, target)}
+
+
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
 def test_every_variant_is_reached_by_a_problem(operator: Operator) -> None:
-    if not variants_of(operator):
-        return
-    problems = make_problems(operator.name, BATCH * len(OPTIONS))
-    reached = {
-        choice.variant
-        for target in TARGETS.values()
-        for choice in choose_kernels(graph_of(problems)[1], target)
-    }
-    assert variants_of(operator) <= reached, "delete a variant that no problem reaches"
+    for rounding in ROUNDINGS:
+        if wanted := variants_of(operator, rounding):
+            assert wanted <= reached(operator, rounding), "delete a variant never reached"
 
 
 def check(
@@ -163,5 +172,6 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
     used = {kernel.header for kernel in KERNELS.values()} - {None}
     used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "lanes", "narrow", "row", "tile", "window"}
+    shared = {"arith", "dsp", "dsp_pack", "depthwise", "lanes", "narrow", "patch"}
+    shared |= {"row", "tile", "window"}
     assert extra == {f"edgeq_{name}.h" for name in shared}

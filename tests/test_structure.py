@@ -23,6 +23,7 @@ RANKS = {
     "edgeq.ops": 4,
     "edgeq.float_run": 5,
     "edgeq.importers": 5,
+    "edgeq.exporters": 5,
     "edgeq.passes": 5,
     "edgeq.calibrate": 5,
     "edgeq.quantize": 5,
@@ -33,6 +34,7 @@ RANKS = {
     "edgeq.data": 5,
     "edgeq.evaluate": 5,
     "edgeq.explain": 5,
+    "edgeq.explain_rounding": 5,
     "edgeq": 6,  # the package itself: what it offers to its users
     "firmware_gen": 6,
     "edgeq.emulator": 7,

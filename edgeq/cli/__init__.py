@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgeq.cli import demo, firmware, model, profile
+from edgeq.cli import explain as explaining
 from edgeq.errors import EdgeqError
 
 
@@ -42,6 +43,7 @@ app.add_typer(explain, name="explain")
 
 app.command("inspect")(model.inspect_command)
 app.command("quantize")(model.quantize_command)
+app.command("export")(model.export_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
 app.command("demo")(demo.demo_command)
@@ -52,7 +54,8 @@ app.command("emulate")(firmware.emulate_command)
 app.command("stream")(firmware.stream_command)
 app.command("verify")(firmware.verify_command)
 app.command("profile")(profile.profile_command)
-explain.command("multiplier")(model.explain_multiplier_command)
+explain.command("multiplier")(explaining.explain_multiplier_command)
+explain.command("rounding")(explaining.explain_rounding_command)
 
 
 def main() -> None:

@@ -112,6 +112,7 @@ def generate_command(
         "folder": output,
         "board": firmware.board.name,
         "digest": firmware.digest,
+        "rounding": firmware.graph.rounding,
         "arena_nbytes": firmware.plan.arena_nbytes,
         "constant_nbytes": firmware.model.constant_nbytes,
         "files": files,
@@ -121,7 +122,7 @@ def generate_command(
         record,
         f"{output}: {len(files)} files for {firmware.board.title}\n"
         f"arena {firmware.plan.arena_nbytes:,} bytes, constants "
-        f"{firmware.model.constant_nbytes:,} bytes\n"
+        f"{firmware.model.constant_nbytes:,} bytes, rounding {firmware.graph.rounding}\n"
         f"next: make -C {output}, or edgeq build (no system compiler needed)",
     )
 
@@ -142,6 +143,7 @@ def build_command(
         "build": result,
         "board": firmware.board.name,
         "digest": firmware.digest,
+        "rounding": firmware.graph.rounding,
         "stack_bound_nbytes": bound.known_nbytes if bound else None,
     }
     show(
@@ -151,7 +153,7 @@ def build_command(
             firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
         ),
         picture.stack_text(bound, result.stack_nbytes),
-        f"{result.elf} by {result.compiler}",
+        f"{result.elf} by {result.compiler}, rounding {firmware.graph.rounding}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands on models alone: inspect, quantize, run, evaluate, explain."""
+"""Commands on models alone: inspect, quantize, export, run, evaluate."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 import typer
 
 from edgeq.cli.output import (
+    CountOption,
     InputScaleOption,
     JsonOption,
     ModelArgument,
+    RoundingKind,
     console,
     progress_bar,
     say,
@@ -20,13 +22,14 @@ from edgeq.cli.output import (
 from edgeq.data import read_input, read_labelled, to_input
 from edgeq.errors import DataError
 from edgeq.evaluate import evaluate, run_graph
-from edgeq.explain import multiplier_rows
+from edgeq.exporters import write_model
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
+from edgeq.passes.round_as import round_as
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
@@ -40,6 +43,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
+        "rounding": graph.rounding if graph.is_quantized else None,
         "inputs": [picture.tensor_row(t) for t in graph.input_tensors()],
         "outputs": [picture.tensor_row(t) for t in graph.output_tensors()],
         "layers": rows,
@@ -63,21 +67,33 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
 
 def quantize_command(
     model: ModelArgument,
-    calibration: Annotated[Path, typer.Option(help=".npz or .npy of representative samples.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first COUNT samples.")
+    calibration: Annotated[
+        Path | None, typer.Option(help=".npz or .npy of representative samples.")
     ] = None,
+    count: CountOption = None,
     input_scale: InputScaleOption = None,
+    rounding: Annotated[
+        RoundingKind | None,
+        typer.Option(help="How products are rounded (`edgeq explain rounding`); else tflm."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantize a float model after training, calibrated by min/max over samples."""
+    """Quantize a float model after training, calibrated by min/max over samples.
+
+    A model that is quantized already keeps its scales and gets another --rounding.
+    """
     graph = read_model(model)
     if graph.is_quantized:
-        raise DataError(f"{model}: is quantized already; it can be used as it is")
+        _round_as(graph, model, output, calibration, rounding, json)
+        return
+    if calibration is None:
+        raise DataError(f"{model}: is a float model; name its samples with --calibration")
     x = read_input(graph, calibration, input_scale, count, say)
     with progress_bar("calibrating") as progress:
-        quantized = quantize(graph, x, progress=progress)
+        quantized = quantize(
+            graph, x, rounding=rounding.value if rounding else "tflm", progress=progress
+        )
     save_graph(quantized, output)
     plan = plan_memory(arrange(optimize(quantized)))
     source = quantized.input_tensors()[0]
@@ -88,6 +104,7 @@ def quantize_command(
         "float_weight_nbytes": _weight_nbytes(graph),
         "weight_nbytes": _weight_nbytes(quantized),
         "arena_nbytes": plan.arena_nbytes,
+        "rounding": quantized.rounding,
         "input": picture.tensor_row(source),
     }
     show(
@@ -95,7 +112,62 @@ def quantize_command(
         record,
         f"{output}: {len(quantized.nodes)} integer layers, calibrated on {len(x)} samples\n"
         f"weights {_weight_nbytes(graph):,} -> {_weight_nbytes(quantized):,} bytes, "
-        f"arena {plan.arena_nbytes:,} bytes",
+        f"arena {plan.arena_nbytes:,} bytes, rounding {quantized.rounding}",
+    )
+
+
+def _round_as(
+    graph: Graph,
+    model: Path,
+    output: Path,
+    calibration: Path | None,
+    rounding: RoundingKind | None,
+    json: bool,
+) -> None:
+    """Write the integer graph of `model` with another rounding."""
+    if rounding is None or calibration is not None:
+        raise DataError(
+            f"{model}: is quantized already; it can be used as it is, or get another "
+            "--rounding, without --calibration"
+        )
+    converted = round_as(graph, rounding.value)
+    save_graph(converted, output)
+    record = {
+        "output": output,
+        "layers": len(converted.nodes),
+        "weight_nbytes": _weight_nbytes(converted),
+        "rounding": converted.rounding,
+        "rounding_before": graph.rounding,
+        "input": picture.tensor_row(converted.input_tensors()[0]),
+    }
+    show(
+        json,
+        record,
+        f"{output}: {len(converted.nodes)} integer layers, scales and weights as they were, "
+        f"rounding {graph.rounding} -> {converted.rounding}",
+    )
+
+
+def export_command(
+    model: ModelArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .tflite, .onnx or .edgeq file to write.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Write a quantized model for other runtimes: int8 .tflite, or ONNX QDQ."""
+    graph = read_model(model)
+    write_model(graph, output)
+    nbytes = output.stat().st_size
+    same = {
+        ".tflite": "read back: the same integers; TFLite Micro gives the same bytes",
+        ".onnx": "float operators between the same integers: others round their own way",
+        ".edgeq": "the same graph",
+    }[output.suffix.lower()]
+    show(
+        json,
+        {"output": output, "nbytes": nbytes, "layers": len(graph.nodes)},
+        f"{output}: {len(graph.nodes)} layers, {nbytes:,} bytes ({same})",
     )
 
 
@@ -153,18 +225,3 @@ def evaluate_command(
         "confusion": result.confusion,
     }
     show(json, record, picture.evaluation_picture(result))
-
-
-def explain_multiplier_command(
-    m: Annotated[float, typer.Option("--m", help="The real factor M = s1 * s2 / s3.")],
-    p: Annotated[int, typer.Option("--p", help="The integer product P to be scaled.")],
-    json: JsonOption = False,
-) -> None:
-    """Show how M * P becomes (M0 * P) >> n: a multiply and a shift, for n = 1..16."""
-    rows = multiplier_rows(m, p)
-    show(json, {"m": m, "p": p, "product": m * p, "rows": rows})
-    if not json:
-        console.print(picture.multiplier_picture(m, p, rows))
-        console.print(picture.error_bars(rows))
-        if not any(row.is_first_within_one for row in rows):
-            say("no n up to 16 comes within one: P is too large for a multiplier this short")

@@ -45,6 +45,19 @@ EmulatorOption = Annotated[EmulatorKind, typer.Option(help="Which emulator runs 
 CompilerOption = Annotated[
     Compiler | None, typer.Option(help="arm-none-eabi-gcc, or zig's clang; else what is there.")
 ]
+
+
+class RoundingKind(StrEnum):
+    """The profiles of requantization."""
+
+    tflm = "tflm"
+    single = "single"
+    shift = "shift"
+
+
+CountOption = Annotated[
+    int | None, typer.Option(min=1, help="Use only the first COUNT samples.")
+]
 InputScaleOption = Annotated[
     float | None,
     typer.Option(help="What one unit of the data is worth: real = scale * value."),

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from edgeq.arith import clamp, quantize_multiplier, requantize
-from edgeq.arith_jit import requantize as requantize_jit
+from edgeq.arith import (
+    Rounding,
+    clamp,
+    quantize_multiplier,
+    requantize_by,
+    short_multipliers,
+)
+from edgeq.arith_jit import code_of
+from edgeq.arith_jit import requantize_by as requantize_by_jit
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float, quantized_range
-from edgeq.ops.op import FloatOp, IntegerOp, quant_of
+from edgeq.ops.op import FloatOp, IntegerOp, is_rounded, quant_of, require_product
 
 ROW = 1024  # elements at a time, where the inputs have one shape
 LEFT_SHIFT = 20  # fraction bits of the common scale
@@ -67,7 +74,11 @@ class Add(FloatOp):
 
 @dataclass(frozen=True, slots=True)
 class QuantizedAdd(IntegerOp):
-    """q3 = z3 + M3 * (M1 * ((q1 - z1) << 20) + M2 * ((q2 - z2) << 20)), clamped."""
+    """q3 = z3 + M3 * (M1 * ((q1 - z1) << 20) + M2 * ((q2 - z2) << 20)), clamped.
+
+    In the profile `shift` there are no 20 bits more: M1 and M2 are integers, M3 is 2**-n, and
+    the sum of the two products is what is rounded, once.
+    """
 
     name = "add"
     input1_zero_point: int
@@ -81,6 +92,12 @@ class QuantizedAdd(IntegerOp):
     output_shift: int
     activation_min: int
     activation_max: int
+    rounding: Rounding = "tflm"
+
+    @property
+    def left_shift(self) -> int:
+        """Fraction bits that an input gets before it is multiplied."""
+        return 0 if self.rounding == "shift" else LEFT_SHIFT
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Two shapes -> their common shape."""
@@ -96,6 +113,38 @@ class QuantizedAdd(IntegerOp):
             raise GraphError(
                 f"add: the output's scale is over 2**{LEFT_SHIFT} times finer than the inputs'"
             )
+        if self.rounding == "shift":
+            if (self.input1_shift, self.input2_shift, self.output_multiplier) != (0, 0, 1):
+                raise GraphError("add: the rounding 'shift' shifts the sum only")
+            factor = self.input1_multiplier + self.input2_multiplier
+            require_product("add", 255, factor, self.output_shift)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """`shift`: M_i * M3 * 2**20 over 2**n, with the bits that the sum leaves."""
+        if is_rounded(self, rounding):
+            return self
+        if rounding != "shift":
+            return replace(self, rounding=rounding)
+        exponent = LEFT_SHIFT + self.output_shift - 62
+        (input1, input2), shift = short_multipliers(
+            [
+                (self.output_multiplier * multiplier, exponent + input_shift, 255)
+                for multiplier, input_shift in (
+                    (self.input1_multiplier, self.input1_shift),
+                    (self.input2_multiplier, self.input2_shift),
+                )
+            ]
+        )
+        return replace(
+            self,
+            input1_multiplier=input1,
+            input1_shift=0,
+            input2_multiplier=input2,
+            input2_shift=0,
+            output_multiplier=1,
+            output_shift=shift,
+            rounding=rounding,
+        )
 
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
         """Element by element over an input of the output's shape; another is read again."""
@@ -108,14 +157,19 @@ class QuantizedAdd(IntegerOp):
         a, b = (np.broadcast_to(x, shape).ravel().tolist() for x in arrays)
         out = np.empty(math.prod(shape), np.int8)
         for i, (q1, q2) in enumerate(zip(a, b, strict=True)):
-            x1 = (q1 - self.input1_zero_point) << LEFT_SHIFT
-            x2 = (q2 - self.input2_zero_point) << LEFT_SHIFT
-            total = requantize(x1, self.input1_multiplier, self.input1_shift) + requantize(
-                x2, self.input2_multiplier, self.input2_shift
-            )
-            y = requantize(total, self.output_multiplier, self.output_shift)
+            total = self._rescaled(q1, 1) + self._rescaled(q2, 2)
+            y = requantize_by(self.rounding, total, self.output_multiplier, self.output_shift)
             out[i] = clamp(y + self.output_zero_point, self.activation_min, self.activation_max)
         return (out.reshape(shape),)
+
+    def _rescaled(self, q: int, number: int) -> int:
+        """Value q of input `number` on the common scale."""
+        zero_point, multiplier, shift = (
+            (self.input1_zero_point, self.input1_multiplier, self.input1_shift),
+            (self.input2_zero_point, self.input2_multiplier, self.input2_shift),
+        )[number - 1]
+        x = (q - zero_point) << self.left_shift
+        return requantize_by(self.rounding, x, multiplier, shift)
 
     def bind(
         self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], scratch: Array
@@ -124,11 +178,7 @@ class QuantizedAdd(IntegerOp):
         out = outputs[0]
         values = range(-128, 128)
         tables = [
-            np.array([requantize((q - z) << LEFT_SHIFT, m, s) for q in values], np.int32)
-            for z, m, s in (
-                (self.input1_zero_point, self.input1_multiplier, self.input1_shift),
-                (self.input2_zero_point, self.input2_multiplier, self.input2_shift),
-            )
+            np.array([self._rescaled(q, number) for q in values], np.int32) for number in (1, 2)
         ]
         shapes = [x.shape for x in inputs]
         shape = out.shape
@@ -144,6 +194,7 @@ class QuantizedAdd(IntegerOp):
             np.array(padded_shape(shape), np.int64),
             tables[0],
             tables[1],
+            code_of(self.rounding),
             self.output_multiplier,
             self.output_shift,
             self.output_zero_point,
@@ -176,6 +227,7 @@ def add_kernel(
     extents: Array,  # (4,) of the output
     table1: Array,  # (256,) int32: rescaled a - z1, by a + 128
     table2: Array,  # (256,) int32: rescaled b - z2, by b + 128
+    rounding: int,
     output_multiplier: int,
     output_shift: int,
     output_zero_point: int,
@@ -203,6 +255,6 @@ def add_kernel(
                     total[c] = table1[q1 + 128] + table2[q2 + 128]
                 row = out[first : first + row_size]
                 for c in range(row_size):
-                    v = np.int32(requantize_jit(total[c], multiplier, shift) + zero_point)
-                    row[c] = max(low, min(high, v))
+                    v = requantize_by_jit(rounding, total[c], multiplier, shift)
+                    row[c] = max(low, min(high, np.int32(v + zero_point)))
                 first += row_size

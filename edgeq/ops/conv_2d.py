@@ -6,19 +6,26 @@ Twin: firmware_gen/kernels/conv_2d.h and conv_2d.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from edgeq.arith import clamp, requantize
+from edgeq.arith import Rounding, clamp, requantize_by
+from edgeq.arith_jit import code_of
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape
 from edgeq.ops.overlap import window_overlap
-from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
+from edgeq.ops.product import (
+    check_product,
+    lower_product,
+    per_channel,
+    rounded_product,
+    verify_weights,
+)
 from edgeq.ops.product_jit import (
     DEPTH_STEP,
     block_rows,
@@ -92,6 +99,7 @@ class QuantizedConv2D(IntegerOp):
     activation_max: int
     multiplier: tuple[int, ...]  # (O,), or (1,) if one serves all channels
     shift: tuple[int, ...]  # as multiplier
+    rounding: Rounding = "tflm"
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, I), (O, h, w, I), (O,) -> (1, out_h, out_w, O)."""
@@ -102,6 +110,13 @@ class QuantizedConv2D(IntegerOp):
         """int8 input, filter and output, int32 bias; filter and bias constant."""
         IntegerOp.verify_types(self, inputs, outputs)
         verify_weights(inputs)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """In `shift`, M0 has the bits that the accumulators of the filter leave."""
+        weights = inputs[1].data
+        assert weights is not None  # verify_weights
+        rows = weights.reshape(weights.shape[0], -1)
+        return replace(self, **rounded_product(self, rounding, rows, inputs[2]))
 
     def macs(self, *shapes: Shape) -> int:
         """One per tap of the filter and output element, padding included."""
@@ -128,7 +143,8 @@ class QuantizedConv2D(IntegerOp):
                     q1 = x[0][in_y][in_x][i] - self.input_zero_point
                     acc += q1 * weights[o][filter_y][filter_x][i]
             m = o if len(self.multiplier) > 1 else 0
-            y = requantize(acc, self.multiplier[m], self.shift[m]) + self.output_zero_point
+            y = requantize_by(self.rounding, acc, self.multiplier[m], self.shift[m])
+            y += self.output_zero_point
             out[(0, *index)] = clamp(y, self.activation_min, self.activation_max)
         return (out,)
 
@@ -151,6 +167,7 @@ class QuantizedConv2D(IntegerOp):
             self.window.as_array(),
             is_pointwise,
             self.input_zero_point,
+            code_of(self.rounding),
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
@@ -170,6 +187,7 @@ def conv_2d_kernel(
     window: Array,  # Window.as_array()
     is_pointwise: bool,  # 1x1, stride 1, no padding: a pixel is its own patch
     input_zero_point: int,
+    rounding: int,
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
@@ -192,6 +210,7 @@ def conv_2d_kernel(
             copy_patches(x, window, input_zero_point, out_w, first, count, patches)
         dot_rows(rows, weights, bias, acc[:count])
         requantize_row(
+            rounding,
             acc[:count].reshape(count * out_channels),
             multiplier,
             shift,

@@ -6,19 +6,26 @@ Twin: firmware_gen/kernels/depthwise_conv_2d.h and depthwise_conv_2d.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from edgeq.arith import clamp, requantize
+from edgeq.arith import Rounding, clamp, requantize_by
+from edgeq.arith_jit import code_of
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
 from edgeq.ops.op import FloatOp, IntegerOp, image_shape
 from edgeq.ops.overlap import window_overlap
-from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
+from edgeq.ops.product import (
+    check_product,
+    lower_product,
+    per_channel,
+    rounded_product,
+    verify_weights,
+)
 from edgeq.ops.product_jit import requantize_row
 from edgeq.ops.weights import filter_channels, quantize_filter_tensors
 from edgeq.ops.window import Window
@@ -88,6 +95,7 @@ class QuantizedDepthwiseConv2D(IntegerOp):
     activation_max: int
     multiplier: tuple[int, ...]  # (C,), or (1,) if one serves all channels
     shift: tuple[int, ...]  # as multiplier
+    rounding: Rounding = "tflm"
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, C), (h, w, C * m), (C * m,) -> (1, out_h, out_w, C * m)."""
@@ -98,6 +106,13 @@ class QuantizedDepthwiseConv2D(IntegerOp):
         """int8 input, filter and output, int32 bias; filter and bias constant."""
         IntegerOp.verify_types(self, inputs, outputs)
         verify_weights(inputs)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """In `shift`, M0 has the bits that the accumulators of the filter leave."""
+        weights = inputs[1].data
+        assert weights is not None  # verify_weights
+        rows = weights.reshape(-1, weights.shape[2]).T
+        return replace(self, **rounded_product(self, rounding, rows, inputs[2]))
 
     def macs(self, *shapes: Shape) -> int:
         """One per tap of the filter and output element, padding included."""
@@ -127,7 +142,8 @@ class QuantizedDepthwiseConv2D(IntegerOp):
                 q1 = x[0][in_y][in_x][c // depth_multiplier] - self.input_zero_point
                 acc += q1 * weights[filter_y][filter_x][c]
             m = c if len(self.multiplier) > 1 else 0
-            y = requantize(acc, self.multiplier[m], self.shift[m]) + self.output_zero_point
+            y = requantize_by(self.rounding, acc, self.multiplier[m], self.shift[m])
+            y += self.output_zero_point
             out[(0, *index)] = clamp(y, self.activation_min, self.activation_max)
         return (out,)
 
@@ -149,6 +165,7 @@ class QuantizedDepthwiseConv2D(IntegerOp):
             self.window.as_array(),
             is_flat,
             self.input_zero_point,
+            code_of(self.rounding),
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
@@ -167,6 +184,7 @@ def depthwise_conv_2d_kernel(
     window: Array,  # Window.as_array()
     is_flat: bool,  # stride_w and m are 1: a tap meets the row's input in one piece
     input_zero_point: int,
+    rounding: int,
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
@@ -217,6 +235,7 @@ def depthwise_conv_2d_kernel(
                             q1 = np.int32(flat[source + c // depth_multiplier]) - z1
                             acc[target + c] += np.int32(q1 * np.int32(weights[tap, c]))
         requantize_row(
+            rounding,
             acc,
             multiplier,
             shift,

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from edgeq.arith import clamp, requantize
+from edgeq.arith import Rounding, clamp, requantize_by
+from edgeq.arith_jit import code_of
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.activation import NO_MAX, NO_MIN, clamp_float
 from edgeq.ops.op import FloatOp, IntegerOp
 from edgeq.ops.overlap import rows_overlap
-from edgeq.ops.product import check_product, lower_product, per_channel, verify_weights
+from edgeq.ops.product import (
+    check_product,
+    lower_product,
+    per_channel,
+    rounded_product,
+    verify_weights,
+)
 from edgeq.ops.product_jit import dot_row, folded_bias, requantize_row
 from edgeq.ops.weights import filter_channels, quantize_filter_tensors
 
@@ -82,6 +89,7 @@ class QuantizedFullyConnected(IntegerOp):
     activation_max: int
     multiplier: tuple[int, ...]  # (O,), or (1,) if one serves all channels
     shift: tuple[int, ...]  # as multiplier
+    rounding: Rounding = "tflm"
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(..., I), (O, I), (O,) -> (..., O)."""
@@ -92,6 +100,13 @@ class QuantizedFullyConnected(IntegerOp):
         """int8 input, filter and output, int32 bias; filter and bias constant."""
         IntegerOp.verify_types(self, inputs, outputs)
         verify_weights(inputs)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """In `shift`, M0 has the bits that the accumulators of the filter leave."""
+        weights = inputs[1].data
+        assert weights is not None  # verify_weights
+        rows = weights
+        return replace(self, **rounded_product(self, rounding, rows, inputs[2]))
 
     def macs(self, *shapes: Shape) -> int:
         """One per filter entry and row of the input."""
@@ -114,7 +129,8 @@ class QuantizedFullyConnected(IntegerOp):
                 for q1, q2 in zip(row, taps, strict=True):
                     acc += (q1 - self.input_zero_point) * q2
                 m = o if len(self.multiplier) > 1 else 0
-                y = requantize(acc, self.multiplier[m], self.shift[m]) + self.output_zero_point
+                y = requantize_by(self.rounding, acc, self.multiplier[m], self.shift[m])
+                y += self.output_zero_point
                 out[r, o] = clamp(y, self.activation_min, self.activation_max)
         return (out.reshape(*x.shape[:-1], weights.shape[0]),)
 
@@ -129,6 +145,7 @@ class QuantizedFullyConnected(IntegerOp):
             x.reshape(-1, depth),
             np.ascontiguousarray(weights),
             folded_bias(bias, weights, self.input_zero_point),
+            code_of(self.rounding),
             self.output_zero_point,
             self.activation_min,
             self.activation_max,
@@ -144,6 +161,7 @@ def fully_connected_kernel(
     x: Array,  # (R, I) int8
     weights: Array,  # (O, I) int8
     bias: Array,  # (O,) int32, folded_bias
+    rounding: int,
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
@@ -156,6 +174,7 @@ def fully_connected_kernel(
     for r in range(x.shape[0]):
         dot_row(x[r], weights, bias, acc)
         requantize_row(
+            rounding,
             acc,
             multiplier,
             shift,

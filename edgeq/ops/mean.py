@@ -7,18 +7,36 @@ Rule: TFLM reference/reduce.h, QuantizedMeanOrSum: 1 / count is folded into the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from edgeq.arith import INT8_MAX, INT8_MIN, clamp, quantize_multiplier, requantize
+from edgeq.arith import (
+    INT8_MAX,
+    INT8_MIN,
+    INT32_MAX,
+    Rounding,
+    clamp,
+    quantize_multiplier,
+    requantize_by,
+    short_multipliers,
+)
 from edgeq.arith_jit import clamp as clamp_jit
-from edgeq.arith_jit import requantize as requantize_jit
+from edgeq.arith_jit import code_of
+from edgeq.arith_jit import requantize_by as requantize_by_jit
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.jit import kernel
-from edgeq.ops.op import FloatOp, IntegerOp, image_shape, one_input, quant_of
+from edgeq.ops.op import (
+    FloatOp,
+    IntegerOp,
+    image_shape,
+    is_rounded,
+    one_input,
+    quant_of,
+    require_product,
+)
 
 
 def _output_shape(keep_dims: bool, *shapes: Shape) -> tuple[Shape, ...]:
@@ -51,6 +69,12 @@ class Mean(FloatOp):
         return QuantizedMean(self.keep_dims, z1, z3, (multiplier << up) // count, shift - up)
 
 
+def _sum_peak(x: Tensor) -> int:
+    """What the sum of q - z over an image stays within."""
+    _, height, width, _ = x.shape
+    return 255 * height * width
+
+
 @dataclass(frozen=True, slots=True)
 class QuantizedMean(IntegerOp):
     """q3 = z3 + M * sum(q1 - z1), clamped to int8."""
@@ -61,6 +85,7 @@ class QuantizedMean(IntegerOp):
     output_zero_point: int
     multiplier: int
     shift: int
+    rounding: Rounding = "tflm"
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """(1, H, W, C) -> (1, 1, 1, C), or (1, C) without keep_dims."""
@@ -70,8 +95,20 @@ class QuantizedMean(IntegerOp):
         """int8; the sum, shifted left as the multiplier wants, fits in int32."""
         IntegerOp.verify_types(self, inputs, outputs)
         _, height, width, _ = inputs[0].shape
-        if (255 * height * width) << max(self.shift, 0) >= 2**31:
+        if _sum_peak(inputs[0]) << max(self.shift, 0) > INT32_MAX:
             raise GraphError(f"mean: the sum of {height}x{width} values could overflow int32")
+        if self.rounding == "shift":
+            require_product("mean", _sum_peak(inputs[0]), self.multiplier, self.shift)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """In `shift`, M0 has the bits that the sum leaves."""
+        if is_rounded(self, rounding):
+            return self
+        if rounding != "shift":
+            return replace(self, rounding=rounding)
+        term = self.multiplier, self.shift - 31, _sum_peak(inputs[0])
+        (short,), shift = short_multipliers([term])
+        return replace(self, rounding=rounding, multiplier=short, shift=shift)
 
     def scratch_nbytes(self, *shapes: Shape) -> int:
         """One int32 sum per channel."""
@@ -83,8 +120,8 @@ class QuantizedMean(IntegerOp):
         out = []
         for channel in np.moveaxis(arrays[0], 3, 0):
             total = sum(q - self.input_zero_point for q in channel.ravel().tolist())
-            y = requantize(total, self.multiplier, self.shift) + self.output_zero_point
-            out.append(clamp(y, INT8_MIN, INT8_MAX))
+            y = requantize_by(self.rounding, total, self.multiplier, self.shift)
+            out.append(clamp(y + self.output_zero_point, INT8_MIN, INT8_MAX))
         return (np.array(out, np.int8).reshape(shape),)
 
     def bind(
@@ -96,6 +133,7 @@ class QuantizedMean(IntegerOp):
         return partial(
             mean_kernel,
             x.reshape(-1, channels),
+            code_of(self.rounding),
             self.input_zero_point,
             self.output_zero_point,
             self.multiplier,
@@ -108,6 +146,7 @@ class QuantizedMean(IntegerOp):
 @kernel
 def mean_kernel(
     x: Array,  # (H * W, C) int8
+    rounding: int,
     input_zero_point: int,
     output_zero_point: int,
     multiplier: int,
@@ -123,5 +162,5 @@ def mean_kernel(
             total[c] += x[p, c]
     for c in range(channels):
         acc = total[c] - pixels * input_zero_point
-        y = requantize_jit(acc, multiplier, shift) + output_zero_point
+        y = requantize_by_jit(rounding, acc, multiplier, shift) + output_zero_point
         out[c] = clamp_jit(y, -128, 127)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from edgeq.arith import INT32_MAX, Rounding, product_peak
 from edgeq.errors import GraphError
 from edgeq.graph import Array, QuantParams, Shape, Tensor
 from edgeq.ops.weights import quantize_tensor, range_params
@@ -93,6 +94,16 @@ class IntegerOp(ABC):
         `scratch` has scratch_nbytes bytes of uint8, aligned to 4, of undefined content.
         """
 
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """The operator with its requantization in another profile; `inputs` has constants.
+
+        Itself if it does not requantize. What does has a field `rounding`.
+
+        Raises:
+            GraphError: it is in the profile `shift`, whose multipliers have lost bits.
+        """
+        return self
+
     def macs(self, *shapes: Shape) -> int:
         """Multiplications of an activation by a weight in one run."""
         return 0
@@ -121,6 +132,36 @@ class IntegerOp(ABC):
                     raise GraphError(f"{tensor.name} is {tensor.dtype}, must be {names}")
                 if tensor.dtype != FLOAT32 and tensor.quant is None:
                     raise GraphError(f"{tensor.name} has no scale")
+
+
+def is_rounded(op: Any, rounding: Rounding) -> bool:
+    """Whether an operator is in a profile already; False: its multipliers can be converted.
+
+    Raises:
+        GraphError: they cannot.
+    """
+    if op.rounding != rounding and op.rounding == "shift":
+        raise GraphError(
+            f"{op.name}: has the short multipliers of the rounding 'shift', of which no other "
+            "can be made; convert the model that it came from"
+        )
+    return bool(op.rounding == rounding)
+
+
+def require_product(op: str, peak: int, multiplier: int, shift: int) -> None:
+    """Check that requantize_shift of abs(acc) <= peak stays within int32.
+
+    Raises:
+        GraphError: it may not, or the multiplier or the shift is none of `shift`.
+    """
+    if multiplier < 0 or not -31 <= shift <= 0:
+        raise GraphError(
+            f"{op}: multiplier is {multiplier}, shift {shift}; in the rounding 'shift' they "
+            "must be >= 0 and from -31 to 0"
+        )
+    total = product_peak(peak, multiplier, shift)
+    if total > INT32_MAX:
+        raise GraphError(f"{op}: a product could reach {total}, must fit in int32")
 
 
 def quant_of(tensor: Tensor) -> tuple[float, int]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from edgeq.arith import Rounding, short_multipliers
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.ops.activation import quantized_range
-from edgeq.ops.op import INT8, INT32, quant_of
+from edgeq.ops.op import INT8, INT32, is_rounded, quant_of
 from edgeq.ops.weights import product_multipliers
 
 
@@ -63,6 +66,50 @@ def verify_weights(inputs: tuple[Tensor, ...]) -> None:
         if tensor.data is None or tensor.dtype != dtype:
             kind = "an activation" if tensor.data is None else str(tensor.dtype)
             raise GraphError(f"{tensor.name} is {kind}, must be a constant of {dtype}")
+
+
+def accumulator_ends(input_zero_point: int, rows: Array, bias: Array) -> tuple[Array, Array]:
+    """(O,) int64: the least and the largest accumulator of each channel; rows: (O, taps) int8.
+
+    q1 - z1 is within [-128 - z1, 127 - z1], which has the 0 of a tap in the padding.
+    """
+    wide = rows.astype(np.int64)
+    below, above = wide * (-128 - input_zero_point), wide * (127 - input_zero_point)
+    low: Array = bias + np.minimum(below, above).sum(1)
+    high: Array = bias + np.maximum(below, above).sum(1)
+    return low, high
+
+
+def rounded_product(op: Any, rounding: Rounding, rows: Array, bias: Tensor) -> dict[str, Any]:
+    """The fields that differ in another profile of rounding; rows: (O, taps), the filter.
+
+    A multiplier of `shift` has as many bits as the accumulators that it meets leave in int32:
+    those of its channel, or of all if it serves all.
+
+    Raises:
+        GraphError: the operator is in the profile `shift`, whose multipliers have lost bits.
+    """
+    if is_rounded(op, rounding):
+        return {}
+    if rounding != "shift":
+        return {"rounding": rounding}
+    assert bias.data is not None  # verify_weights
+    low, high = accumulator_ends(op.input_zero_point, rows, bias.data)
+    peaks = np.maximum(np.abs(low), np.abs(high))
+    if len(op.multiplier) == 1:
+        peaks = peaks.max(keepdims=True)
+    pairs = []
+    for channel, (multiplier, shift) in enumerate(zip(op.multiplier, op.shift, strict=True)):
+        try:
+            (short,), right = short_multipliers([(multiplier, shift - 31, int(peaks[channel]))])
+        except ValueError as error:
+            raise GraphError(f"channel {channel}: {error}") from None
+        pairs.append((short, right))
+    return {
+        "rounding": rounding,
+        "multiplier": tuple(m for m, _ in pairs),
+        "shift": tuple(s for _, s in pairs),
+    }
 
 
 def per_channel(values: tuple[int, ...], channels: int) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeq.arith_jit import requantize
+from edgeq.arith_jit import requantize_by
 from edgeq.graph import Array
 from edgeq.jit import kernel
 
@@ -95,6 +95,7 @@ def dot_row(
 
 @kernel
 def requantize_row(
+    rounding: int,  # arith_jit.code_of
     acc: Array,  # (N,) int32
     multiplier: Array,  # (N,) or longer, int32
     shift: Array,  # (N,) or longer, int32
@@ -107,5 +108,5 @@ def requantize_row(
     zero_point = np.int32(output_zero_point)
     low, high = np.int32(activation_min), np.int32(activation_max)
     for i in range(out.shape[0]):
-        y = np.int32(requantize(acc[i], multiplier[i], shift[i]) + zero_point)
+        y = np.int32(requantize_by(rounding, acc[i], multiplier[i], shift[i]) + zero_point)
         out[i] = max(low, min(high, y))

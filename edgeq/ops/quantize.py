@@ -8,18 +8,35 @@ given by the 255 smallest floats that reach each output value (`thresholds`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from edgeq.arith import INT8_MAX, INT8_MIN, clamp, quantize_multiplier, requantize
+from edgeq.arith import (
+    INT8_MAX,
+    INT8_MIN,
+    Rounding,
+    clamp,
+    quantize_multiplier,
+    requantize_by,
+    short_multipliers,
+)
 from edgeq.errors import GraphError
 from edgeq.graph import Array, QuantParams, Shape, Tensor
 from edgeq.jit import kernel
 from edgeq.ops.lookup import lookup_kernel
-from edgeq.ops.op import FLOAT32, INT8, UINT8, IntegerOp, one_input, quant_of
+from edgeq.ops.op import (
+    FLOAT32,
+    INT8,
+    UINT8,
+    IntegerOp,
+    is_rounded,
+    one_input,
+    quant_of,
+    require_product,
+)
 from edgeq.ops.weights import quantize_array
 
 
@@ -89,6 +106,7 @@ class Requantize(IntegerOp):
     shift: int
     input_is_unsigned: bool
     output_is_unsigned: bool
+    rounding: Rounding = "tflm"
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Any shape -> the same."""
@@ -105,10 +123,22 @@ class Requantize(IntegerOp):
                 raise GraphError(f"{tensor.name} is {tensor.dtype}, the operator wants another")
         if self.shift > 22:
             raise GraphError(f"quantize: scales differ by 2**{self.shift}, at most 2**22")
+        if self.rounding == "shift":
+            require_product("quantize", 255, self.multiplier, self.shift)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """In `shift`, M0 has the bits that a difference of two bytes leaves."""
+        if is_rounded(self, rounding):
+            return self
+        if rounding != "shift":
+            return replace(self, rounding=rounding)
+        (short,), shift = short_multipliers([(self.multiplier, self.shift - 31, 255)])
+        return replace(self, rounding=rounding, multiplier=short, shift=shift)
 
     def value(self, q: int) -> int:
         """The output for one input value."""
-        y = requantize(q - self.input_zero_point, self.multiplier, self.shift)
+        x = q - self.input_zero_point
+        y = requantize_by(self.rounding, x, self.multiplier, self.shift)
         low = 0 if self.output_is_unsigned else -128
         return clamp(y + self.output_zero_point, low, low + 255)
 

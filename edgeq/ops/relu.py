@@ -6,17 +6,30 @@ Twin: firmware_gen/kernels/relu.h and relu.py. Rule: TFLM micro/kernels/activati
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from edgeq.arith import clamp, quantize_multiplier, requantize
+from edgeq.arith import (
+    Rounding,
+    clamp,
+    quantize_multiplier,
+    requantize_by,
+    short_multipliers,
+)
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.ops.activation import NO_MAX, clamp_float, quantized_range
 from edgeq.ops.lookup import lookup_kernel
-from edgeq.ops.op import FloatOp, IntegerOp, one_input, quant_of
+from edgeq.ops.op import (
+    FloatOp,
+    IntegerOp,
+    is_rounded,
+    one_input,
+    quant_of,
+    require_product,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class QuantizedRelu(IntegerOp):
     shift: int
     activation_min: int
     activation_max: int
+    rounding: Rounding = "tflm"
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Any shape -> the same."""
@@ -65,10 +79,22 @@ class QuantizedRelu(IntegerOp):
             raise GraphError(
                 f"relu: scales differ by a factor of 2**{self.shift}, at most 2**22"
             )
+        if self.rounding == "shift":
+            require_product("relu", 255, self.multiplier, self.shift)
+
+    def rounded(self, rounding: Rounding, inputs: tuple[Tensor, ...]) -> IntegerOp:
+        """In `shift`, M0 has the bits that a difference of two bytes leaves."""
+        if is_rounded(self, rounding):
+            return self
+        if rounding != "shift":
+            return replace(self, rounding=rounding)
+        (short,), shift = short_multipliers([(self.multiplier, self.shift - 31, 255)])
+        return replace(self, rounding=rounding, multiplier=short, shift=shift)
 
     def value(self, q: int) -> int:
         """The output for one input value."""
-        y = requantize(q - self.input_zero_point, self.multiplier, self.shift)
+        x = q - self.input_zero_point
+        y = requantize_by(self.rounding, x, self.multiplier, self.shift)
         return clamp(y + self.output_zero_point, self.activation_min, self.activation_max)
 
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:

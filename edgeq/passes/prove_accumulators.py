@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeq.arith import INT32_MAX
+from edgeq.arith import INT32_MAX, INT32_MIN
 from edgeq.errors import GraphError
-from edgeq.graph import Graph, Node
-from edgeq.passes.products import PRODUCTS, filter_and_bias, rows_of
+from edgeq.graph import Array, Graph, Node
+from edgeq.ops.op import require_product
+from edgeq.ops.product import accumulator_ends
+from edgeq.passes.products import PRODUCTS, ProductOp, filter_and_bias, rows_of
 
 
 def prove_accumulators(graph: Graph) -> Graph:
     """The same graph, if every partial sum, in any order, with the zero point folded, fits.
 
-    |acc| <= |bias| + (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it
-    is multiplied; both must stay within int32.
+    |acc - bias| <= (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it
+    is multiplied; both must stay within int32. In the rounding `shift` so must the product of
+    every accumulator that a channel can have, with half a step added.
 
     Raises:
         GraphError: names the layer, the channel and the largest possible accumulator.
@@ -30,14 +33,28 @@ def _prove(graph: Graph, node: Node) -> None:
     assert isinstance(op, PRODUCTS)
     weights, bias = filter_and_bias(graph, node)
     total = np.abs(rows_of(op, weights).astype(np.int64)).sum(1)
-    peak = np.abs(bias.astype(np.int64)) + (128 + abs(op.input_zero_point)) * total
-    shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), peak.shape), 0)
-    live = np.broadcast_to(np.array(op.multiplier, np.int64), peak.shape) != 0
-    shift = np.where(live, shift, 0)
-    too_large = np.flatnonzero(peak > (INT32_MAX >> np.minimum(shift, 62)))
+    reach = (128 + abs(op.input_zero_point)) * total
+    low, high = bias.astype(np.int64) - reach, bias.astype(np.int64) + reach
+    shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), reach.shape), 0)
+    live = np.broadcast_to(np.array(op.multiplier, np.int64), reach.shape) != 0
+    shift = np.where(live, np.minimum(shift, 62), 0)
+    too_large = np.flatnonzero((high > INT32_MAX >> shift) | (low < INT32_MIN >> shift))
     if too_large.size:
         channel = int(too_large[0])
+        peak = max(high[channel], low[channel], key=abs)
         raise GraphError(
-            f"{node.name}: channel {channel} could reach an accumulator of {peak[channel]} "
+            f"{node.name}: channel {channel} could reach an accumulator of {peak} "
             f"(shifted left by {shift[channel]}), must fit in int32"
         )
+    if op.rounding == "shift":
+        _prove_products(node, op, rows_of(op, weights), bias)
+
+
+def _prove_products(node: Node, op: ProductOp, rows: Array, bias: Array) -> None:
+    low, high = accumulator_ends(op.input_zero_point, rows, bias)
+    for channel, peak in enumerate(np.maximum(np.abs(low), np.abs(high)).tolist()):
+        m = channel if len(op.multiplier) > 1 else 0
+        try:
+            require_product(f"channel {channel}", peak, op.multiplier[m], op.shift[m])
+        except GraphError as error:
+            raise GraphError(f"{node.name}: {error}") from None

@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from edgeq.arith import INT8_MAX, INT8_MIN
+from edgeq.arith import INT8_MAX, INT8_MIN, Rounding
 from edgeq.graph import Array, Graph, Node, Tensor
 from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
@@ -162,12 +162,18 @@ def _requantized(op: ProductOp, acc: Array) -> Array:
     channels = acc.shape[-1]
     multiplier = per_channel(op.multiplier, channels).astype(np.int64)
     shift = np.where(multiplier == 0, 0, per_channel(op.shift, channels))
-    y = requantize_array(acc, multiplier, shift) + op.output_zero_point
+    y = requantize_array(acc, multiplier, shift, op.rounding) + op.output_zero_point
     return _clamped(y, op.activation_min, op.activation_max)
 
 
-def requantize_array(acc: Array, multiplier: Array, shift: Array) -> Array:
-    """arith.requantize of int64 arrays."""
+def requantize_array(
+    acc: Array, multiplier: Array, shift: Array, rounding: Rounding = "tflm"
+) -> Array:
+    """arith.requantize_by of int64 arrays."""
+    if rounding != "tflm":
+        right = -shift if rounding == "shift" else 31 - shift
+        rounded: Array = (acc * multiplier + ((1 << right) >> 1)) >> right
+        return rounded
     high = ((acc << np.maximum(shift, 0)) * multiplier + (1 << 30)) >> 31
     right = np.maximum(-shift, 0)
     magnitude = (np.abs(high) + ((1 << right) >> 1)) >> right

@@ -140,7 +140,8 @@ def model_picture(
     graph: Graph, rows: list[LayerRow], plan: MemoryPlan | None, width: int
 ) -> RenderableType:
     """The layers as a table; for an integer graph with a bar of the arena at each step."""
-    title = f"{graph.name}: {'int8' if plan else 'float'} graph"
+    kind = f"int8 graph, rounding {graph.rounding}" if plan else "float graph"
+    title = f"{graph.name}: {kind}"
     table = new_table()
     table.add_column("layer", no_wrap=True)
     table.add_column("operator", no_wrap=True)

@@ -6,7 +6,8 @@
 
 #include "edgeq_arith.h"
 
-#define EDGEQ_ADD_SCALE (1 << 20) /* fraction bits of the common scale */
+/* Fraction bits of the common scale; none where the multipliers are short. */
+#define EDGEQ_ADD_SCALE (EDGEQ_ROUNDING == EDGEQ_ROUNDING_SHIFT ? 1 : 1 << 20)
 
 struct edgeq_add {
     int32_t input1_zero_point;

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.arith import Rounding
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Shape, Tensor
 from edgeq.ops.op import IntegerOp
@@ -116,6 +117,7 @@ class Variant:
     why_not: Callable[[Any, Layer, Target], str | None]  # None: it can serve the layer
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
+    roundings: frozenset[Rounding] = frozenset({"tflm"})  # of operators that requantize
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,8 @@ def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
 
 
 def all_parameters(op: Any) -> dict[str, Value]:
-    """Every field of an operator of which all fields are integers."""
-    return parameters_of(op, *(f.name for f in fields(op)))
+    """Every field of an operator of which all fields but the rounding are integers."""
+    return parameters_of(op, *(f.name for f in fields(op) if f.name != "rounding"))
 
 
 def window_of(op: Any) -> dict[str, Value]:
