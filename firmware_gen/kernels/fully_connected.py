@@ -12,6 +12,7 @@ import numpy as np
 from edgeq.graph import Shape
 from edgeq.ops.fully_connected import QuantizedFullyConnected
 from firmware_gen.cores import Target
+from firmware_gen.kernels.fully_connected_pairs import PAIRS
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -120,5 +121,8 @@ KERNEL = Kernel(
     "fully_connected.h",
     emit,
     no_scratch,
-    (Variant("dsp_row", "fully_connected_dsp.h", why_not_row, emit_row, row_scratch_nbytes),),
+    (
+        Variant("dsp_row", "fully_connected_dsp.h", why_not_row, emit_row, row_scratch_nbytes),
+        PAIRS,
+    ),
 )

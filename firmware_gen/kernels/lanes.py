@@ -44,7 +44,9 @@ def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, the kernel wants below 2**23"
     if ((multiplier != 0) & (shift > -LEAST_RIGHT)).any():
-        return "a multiplier is 0.25 or more, the kernel wants a shift to the right by 2 or more"
+        return (
+            "a multiplier is 0.25 or more, the kernel wants a shift to the right by 2 or more"
+        )
     return None
 
 
@@ -108,10 +110,10 @@ def lanes_arguments(layer: Layer) -> tuple[str, ...]:
     return layer.own("filter"), layer.own("bias"), layer.own("table")
 
 
-def clip_blocks(rows: Array) -> tuple[Array, Array]:
-    """Weights of which each block is within the limit, and what was taken off them."""
+def clip_blocks(rows: Array, taps: int = BLOCK) -> tuple[Array, Array]:
+    """Weights of which each `taps` are within the limit, and what was taken off them."""
     clipped = rows.copy()
-    blocks = clipped.reshape(-1, BLOCK)
+    blocks = clipped.reshape(-1, taps)
     for block in blocks:
         while (excess := int(np.abs(block).sum()) - LANE_LIMIT) > 0:
             largest = int(np.abs(block).argmax())
