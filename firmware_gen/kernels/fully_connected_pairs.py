@@ -33,7 +33,7 @@ from firmware_gen.kernels.tile import ACC_LIMIT, MAX_RIGHT, acc_bounds
 
 GROUP = 4  # channels
 TAPS = 8  # of which the products stay in 16-bit lanes
-NBYTES = 12  # of the scratch for eight taps
+NBYTES = 20  # of the scratch for eight taps
 NOTE = (
     "for each two taps w + 128 of channels (0, 1), then (2, 3) of each four, the taps of a "
     "channel side by side, less what is in the list"
@@ -95,14 +95,14 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
                 layer.own("bias"),
                 layer.own("table"),
                 layer.write(),
-                layer.scratch("int8_t"),
+                layer.scratch("uint32_t"),
             ),
         ),
     )
 
 
 def scratch_nbytes(op: QuantizedFullyConnected, *shapes: Shape) -> int:
-    """Twelve bytes for each eight taps."""
+    """Five words for each eight taps."""
     return NBYTES * -(-shapes[1][1] // TAPS)
 
 
