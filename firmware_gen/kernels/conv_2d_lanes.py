@@ -20,9 +20,9 @@ from firmware_gen.kernels.lanes import (
     lanes_constants,
     lanes_nbytes,
     lanes_parameters,
-    why_not_narrow,
     why_no_mla,
     why_no_v6m,
+    why_not_narrow,
 )
 
 

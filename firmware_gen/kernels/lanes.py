@@ -18,7 +18,6 @@ LEAST_RIGHT = 2  # the least shift
 HAS_LIST = 32
 LAST = 256
 TAP = 2048
-MAX_TAPS = 1 << 20  # of a word of the list
 
 WEIGHTS_NOTE = "of each channel, zeros up to a multiple of 4 taps, less what is in the list"
 INTERLEAVED_NOTE = (
@@ -37,23 +36,32 @@ def why_dsp(target: Target) -> str | None:
 
 def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
     """Why edgeq_narrow.h cannot bring accumulators to bytes; rows: (O, taps)."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
+    rows, folded, _, shift = narrow_channels(op, rows, bias)
     low, high = acc_bounds(rows, folded)
     peak = np.maximum(high, -low)
     if peak.max() >= ACC_LIMIT:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, the kernel wants below 2**23"
-    if ((multiplier != 0) & (shift > -LEAST_RIGHT)).any():
+    if (shift > -LEAST_RIGHT).any():
         return (
             "a multiplier is 0.25 or more, the kernel wants a shift to the right by 2 or more"
         )
     return None
 
 
+def narrow_channels(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+    """channels_of, but one result for every input is 8 * (result - zero_point) / 2**3."""
+    rows, folded, multiplier, shift = channels_of(op, rows, bias)
+    constant = ~rows.any(1)
+    folded[constant] *= 2
+    shift[constant] = -LEAST_RIGHT
+    return rows, folded, multiplier, shift
+
+
 def narrow_words(op: Any, rows: Array, bias: Array) -> tuple[Array, Array]:
     """The weights, and of each channel bias * 256 + n - 2 and the multiplier, (O, 2) int32."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
-    nothing = (-shift > MAX_RIGHT) | (multiplier == 0)
+    rows, folded, multiplier, shift = narrow_channels(op, rows, bias)
+    nothing = -shift > MAX_RIGHT
     multiplier[nothing], shift[nothing] = 0, -LEAST_RIGHT
     words = np.stack([folded * 256 - shift - LEAST_RIGHT, multiplier], axis=1)
     return rows, words.astype(np.uint32).view(np.int32)
