@@ -247,7 +247,10 @@ class _Reader:
             depth = max(depth, before)
         self._body.most = max(self._body.most, depth)
         falls = True
-        if i.kind is Kind.CALL and i.target is not None:
+        if i.kind is Kind.CALL and i.target is not None and self._is_far_jump(i.target):
+            self._go(i.target, depth)
+            falls = False
+        elif i.kind is Kind.CALL and i.target is not None:
             self._call(i.target, depth)
             falls = self._analysis.returns(i.target)
         elif i.kind is Kind.BRANCH and i.target is not None:
@@ -260,6 +263,10 @@ class _Reader:
             falls = self._leave(i, depth)
         if falls:
             self._go(i.end, depth)
+
+    def _is_far_jump(self, target: int) -> bool:
+        """Whether BL leads on within the function: clang's jump beyond B's 2 KB on Armv6-M."""
+        return self._function.address < target < self._end and target != self._entry
 
     def _leave(self, i: Instruction, depth: int) -> bool:
         """A write of the program counter from a register or memory; whether it comes back."""
