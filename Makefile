@@ -3,7 +3,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
-# of bench-firmware, such as --compiler both
+# of bench-firmware and bench-quantizer, such as --compiler both, --task ic
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/golden')  # golden files are as generated
 
-.PHONY: help demo test lint bench bench-firmware clean
+.PHONY: help demo test lint bench bench-firmware bench-quantizer clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make lint   ruff, mypy, clang-format"
 	@echo "make bench  speed beside ai-edge-litert and tflite-micro"
 	@echo "make bench-firmware  cycles, RAM and flash of the firmware beside TFLite Micro's"
+	@echo "make bench-quantizer  accuracy beside onnxruntime's quantizer and ai-edge-quantizer"
 	@echo "make clean  remove $(VENV), build folders and caches"
 
 demo: $(VENV)/.demo
@@ -45,6 +46,12 @@ bench: $(VENV)/.test
 bench-firmware: $(VENV)/.test
 	@sh tools/install_cross_tools.sh
 	@$(BIN)/python tools/bench_firmware.py $(BENCH_ARGS)
+
+# ai-edge-quantizer has no wheel for every machine; without it its rows say so.
+bench-quantizer: $(VENV)/.test
+	@$(PIP) install --quiet ai-edge-quantizer \
+	    || echo "make: ai-edge-quantizer cannot be installed here"
+	@$(BIN)/python tools/bench_quantizer.py $(BENCH_ARGS)
 
 clean:
 	@echo "make: removing $(VENV), build/, dist/ and caches"

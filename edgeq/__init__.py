@@ -5,5 +5,6 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.interpreter import Interpreter
 from edgeq.quantize import quantize
+from edgeq.scheme import Scheme
 
-__all__ = ["EdgeqError", "Graph", "Interpreter", "quantize", "read_model"]
+__all__ = ["EdgeqError", "Graph", "Interpreter", "Scheme", "quantize", "read_model"]

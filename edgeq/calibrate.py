@@ -1,105 +1,79 @@
-"""Calibration: the range of every activation of a float graph over representative samples."""
+"""Calibration: the range of every activation of a float graph over representative samples.
+
+The samples are read once, a batch at a time; the methods are in calibration/.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from edgeq.calibration import Observer, Range, choose, parse_choices
+from edgeq.calibration.minmax import MinMaxObserver
 from edgeq.errors import DataError, GraphError
 from edgeq.float_run import run_float
-from edgeq.graph import Array, Graph, Tensor
+from edgeq.graph import Graph
+from edgeq.ops.op import FloatOp
+from edgeq.samples import BATCH, Samples, SampleStream, check_samples
 
-BATCH = 16  # samples run at once: bounds the memory of the patches of a convolution
-
-# Called with (samples done, samples in all).
-CalibrationProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Smallest and largest value of a tensor over all samples."""
-
-    low: float
-    high: float
+# Called with (done, in all); in all is None where a stream does not say.
+CalibrationProgress = Callable[[int, int | None], None]
 
 
 def calibrate(
     graph: Graph,
-    samples: Array | Sequence[Array],
+    samples: Samples | SampleStream,
     *,
+    method: str | Iterable[str] = "minmax",
+    symmetric: bool = False,
     progress: CalibrationProgress | None = None,
 ) -> dict[str, Range]:
-    """Min and max of every activation over `samples`.
+    """The range of every activation over `samples`, by `method` (calibration.METHODS).
 
-    `samples`: an array with the samples on the first axis, or one such array per graph input.
+    `method`: one for all, or several as "PATTERN=METHOD", the last that matches a tensor's name
+    counts. `symmetric`: the grids will have zero point 0. `samples`: as samples.Samples.
 
     Raises:
         DataError: no sample, a shape that does not fit, NaN or infinite values.
+        QuantizeError: an unknown method, or a pattern that matches nothing.
         GraphError: the graph is not float.
     """
     if graph.is_quantized:
         raise GraphError(f"{graph.name}: is quantized already, calibration wants a float graph")
-    batches = check_samples(graph, samples)
-    count = next(iter(batches.values())).shape[0]
-    ranges: dict[str, Range] = {}
-    for first, chunk in _chunks(batches, count):
-        for name, values in run_float(graph, chunk).items():
-            low, high = float(values.min()), float(values.max())
-            if not (np.isfinite(low) and np.isfinite(high)):
+    stream = samples if isinstance(samples, SampleStream) else SampleStream(graph, samples)
+    observers = _observers(graph, method)
+    done = 0
+    for batch in stream:
+        count = next(iter(batch.values())).shape[0]
+        for name, values in run_float(graph, batch).items():
+            if not (np.isfinite(values.min()) and np.isfinite(values.max())):
                 raise DataError(
-                    f"'{name}' becomes NaN or infinite on samples {first} to "
-                    f"{min(first + BATCH, count) - 1}"
+                    f"'{name}' becomes NaN or infinite on samples {done} to {done + count - 1}"
                 )
-            seen = ranges.get(name)
-            if seen is not None:
-                low, high = min(low, seen.low), max(high, seen.high)
-            ranges[name] = Range(low, high)
+            observers[name].update(values)
+        done += count
         if progress is not None:
-            progress(min(first + BATCH, count), count)
-    return ranges
+            progress(done, stream.count)
+    return {name: seen.range(symmetric=symmetric) for name, seen in observers.items()}
 
 
-def check_samples(graph: Graph, samples: Array | Sequence[Array]) -> dict[str, Array]:
-    """Samples by input name, as float32 with the samples on the first axis.
-
-    Raises:
-        DataError: number, shape, type or values do not fit the graph's inputs.
-    """
-    tensors = graph.input_tensors()
-    arrays = list(samples) if isinstance(samples, list | tuple) else [np.asarray(samples)]
-    if len(tensors) == 1 and len(arrays) != 1:
-        arrays = [np.stack([np.asarray(a) for a in arrays])] if arrays else []
-    if len(arrays) != len(tensors):
-        raise DataError(
-            f"{graph.name}: got samples for {len(arrays)} inputs, wants {len(tensors)}"
-        )
-    batches = {t.name: _check(np.asarray(a), t) for a, t in zip(arrays, tensors, strict=True)}
-    if len({b.shape[0] for b in batches.values()}) != 1:
-        raise DataError("the inputs have different numbers of samples")
-    return batches
+def _observers(graph: Graph, method: str | Iterable[str]) -> dict[str, Observer]:
+    """One for each activation; min/max where the range does not make the scale."""
+    free = list(graph.inputs)
+    rest: list[str] = []
+    for node in graph.nodes:
+        has_rule = isinstance(node.op, FloatOp) and node.op.output_rule != "range"
+        (rest if has_rule else free).extend(node.outputs)
+    chosen = choose(parse_choices(method), free)
+    observers: dict[str, Observer] = {name: choice.make() for name, choice in chosen.items()}
+    return observers | {name: MinMaxObserver() for name in rest}
 
 
-def _check(x: Array, tensor: Tensor) -> Array:
-    if x.dtype.kind not in "fiu":
-        raise DataError(f"samples for '{tensor.name}' are {x.dtype}, must be numbers")
-    if x.shape == tensor.shape[1:] and x.ndim:
-        x = x[np.newaxis]
-    if x.shape[1:] != tensor.shape[1:] or x.ndim != len(tensor.shape):
-        wanted = ", ".join(["samples", *(str(e) for e in tensor.shape[1:])])
-        raise DataError(f"samples for '{tensor.name}' have shape {x.shape}, must be ({wanted})")
-    if x.shape[0] == 0:
-        raise DataError(f"no samples for '{tensor.name}', must be at least one")
-    bad = ~np.isfinite(x.reshape(x.shape[0], -1)).all(1)
-    if bad.any():
-        raise DataError(
-            f"samples for '{tensor.name}': {int(bad.sum())} of {x.shape[0]} hold NaN or "
-            f"infinite values, the first is sample {int(np.flatnonzero(bad)[0])}"
-        )
-    return x.astype(np.float32)
-
-
-def _chunks(batches: Mapping[str, Array], count: int) -> Iterator[tuple[int, dict[str, Array]]]:
-    for first in range(0, count, BATCH):
-        yield first, {name: x[first : first + BATCH] for name, x in batches.items()}
+__all__ = [
+    "BATCH",
+    "CalibrationProgress",
+    "Range",
+    "calibrate",
+    "check_samples",
+]

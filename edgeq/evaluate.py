@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from edgeq.errors import DataError
 from edgeq.float_run import run_float
 from edgeq.graph import Array, Graph
 from edgeq.interpreter import Interpreter
+from edgeq.ops.weights import quantize_array
 
 CHUNK = 32  # samples between two reports of progress
 
@@ -46,6 +48,30 @@ def run_graph(
         if progress is not None:
             progress(min(first + chunk, len(x)), len(x))
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+def run_in_reals(
+    graph: Graph, x: Array, progress: Callable[[int, int], None] | None = None
+) -> tuple[Array, ...]:
+    """Outputs as float32 for float32 samples, of a float or an integer graph of one input."""
+    if not graph.is_quantized:
+        return run_graph(graph, x, progress)
+    quants = [t.quant for t in (*graph.input_tensors(), *graph.output_tensors())]
+    integers = quantize_array(x, quants[0]) if quants[0] is not None else x
+    outputs = run_graph(graph, integers, progress)
+    return tuple(
+        y if q is None else ((y.astype(np.float32) - q.zero_point) * np.float32(q.scale[0]))
+        for y, q in zip(outputs, quants[1:], strict=True)
+    )
+
+
+def sqnr_db(exact: Array, approximate: Array) -> float:
+    """Signal-to-quantization-noise ratio  10 log10(sum(x^2) / sum((x - y)^2)); inf if equal."""
+    noise = float(((exact.astype(np.float64) - approximate) ** 2).sum())
+    signal = float((exact.astype(np.float64) ** 2).sum())
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
 def evaluate(

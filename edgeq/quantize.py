@@ -7,73 +7,151 @@ the graph, and puts a QUANTIZE where a concatenation's input has another scale t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from edgeq.arith import Rounding
 from edgeq.calibrate import CalibrationProgress, Range, calibrate
+from edgeq.correction import (
+    SAMPLES,
+    after_calibration,
+    before_calibration,
+    parse_corrections,
+)
 from edgeq.errors import GraphError, QuantizeError
-from edgeq.graph import Array, Graph, Node, QuantParams, Tensor
+from edgeq.graph import Graph, Node, QuantParams, Tensor
+from edgeq.grids import activation_grids
 from edgeq.ops.concatenation import Concatenation
 from edgeq.ops.op import FloatOp
 from edgeq.ops.quantize import lower_quantize
-from edgeq.ops.weights import quantize_tensor, range_params
+from edgeq.ops.weights import TINY_RANGE, quantize_tensor
 from edgeq.passes import run_passes
 from edgeq.passes.prove_accumulators import prove_accumulators
 from edgeq.passes.round_as import round_as
+from edgeq.passes.round_filters import round_filters
+from edgeq.samples import Samples, SampleStream
+from edgeq.scheme import MOST_BITS, Scheme
 
 INT8 = np.dtype(np.int8)
+DEFAULT_METHOD = "mse"
+FEW = 4  # names listed in a note
+
+Note = Callable[[str], None]  # takes a line for the user
 
 
 def quantize(
     graph: Graph,
-    samples: Array | Sequence[Array],
+    samples: Samples | SampleStream,
     *,
+    method: str | Iterable[str] = DEFAULT_METHOD,
+    scheme: Scheme | None = None,
+    correct: str | Iterable[str] | None = None,
     rounding: Rounding = "tflm",
     progress: CalibrationProgress | None = None,
+    note: Note = lambda text: None,
 ) -> Graph:
-    """An integer graph of the float `graph`, calibrated by min/max over `samples`.
+    """An integer graph of the float `graph`, calibrated over `samples`.
 
-    Filters: int8, symmetric, per output channel; activations: int8, asymmetric; bias: int32.
-    Inputs and outputs of the result are int8; `samples` as in calibrate.calibrate; `rounding`
-    is the profile of requantization (docs/numerics.md).
+    `method`: how ranges are chosen, as in calibrate.calibrate; `scheme`: the kinds of grids and
+    the bits of filters; `correct`: what is done against the loss (correction.CORRECTIONS),
+    None: bias-analytic, or rounding and bias where filters have less than 8 bits.
+    `rounding` is the profile of requantization (docs/numerics.md). Inputs and outputs of the
+    result are int8. `note` is told what was done and what deserves
+    attention: a set of one sample, constant activations, filters of nothing but zeros.
 
     Raises:
         DataError: the samples do not fit the graph's inputs, or hold NaN.
         QuantizeError: the graph cannot be quantized; names the layer.
     """
+    scheme = scheme or Scheme()
+    if correct is None:
+        correct = "bias-analytic" if scheme.weight_bits == MOST_BITS else "rounding,bias"
+    names = parse_corrections(correct)
     prepared = run_passes(graph)
-    ranges = calibrate(prepared, samples, progress=progress)
-    return quantize_with_ranges(prepared, ranges, rounding)
+    check_constants(prepared, note)
+    stream = samples if isinstance(samples, SampleStream) else SampleStream(prepared, samples)
+    stream.keep = SAMPLES
+    prepared = before_calibration(prepared, stream, scheme, names, note)
+    ranges = calibrate(
+        prepared, stream, method=method, symmetric=scheme.is_symmetric, progress=progress
+    )
+    check_calibration(ranges, stream, note)
+    prepared = after_calibration(prepared, ranges, stream, scheme, names, progress)
+    return quantize_with_ranges(prepared, ranges, rounding, scheme=scheme)
 
 
 def quantize_with_ranges(
-    graph: Graph, ranges: Mapping[str, Range], rounding: Rounding = "tflm"
+    graph: Graph,
+    ranges: Mapping[str, Range],
+    rounding: Rounding = "tflm",
+    *,
+    scheme: Scheme | None = None,
 ) -> Graph:
     """An integer graph of the float `graph` for these ranges of its activations.
 
     Raises:
         QuantizeError: a range is missing, or a layer cannot be quantized.
     """
+    scheme = scheme or Scheme()
     try:
-        return round_as(prove_accumulators(_Lowering(graph, ranges).run()), rounding)
+        grids = activation_grids(graph, ranges, symmetric=scheme.is_symmetric)
+        lowered = _Lowering(round_filters(graph, scheme), grids).run()
+        return round_as(prove_accumulators(lowered), rounding)
     except GraphError as error:
         raise QuantizeError(f"{graph.name}: cannot be quantized: {error}") from error
 
 
+def check_constants(graph: Graph, note: Note) -> None:
+    """Refuse constants that are no numbers, and note filters of nothing but zeros.
+
+    Raises:
+        QuantizeError: names the constant that holds NaN or infinite values.
+    """
+    filters = []
+    for node in graph.nodes:
+        for position, tensor in enumerate(graph.tensors_of(node.inputs)):
+            if tensor.data is None:
+                continue
+            if not np.isfinite(tensor.data).all():
+                raise QuantizeError(
+                    f"{node.name}: '{tensor.name}' holds NaN or infinite values; "
+                    "the network must be trained or exported anew"
+                )
+            if position == 1 and len(tensor.shape) > 1:
+                filters.append(tensor)
+    zeros = [tensor.name for tensor in filters if not tensor.data.any()]  # type: ignore[union-attr]
+    if zeros and len(zeros) == len(filters):
+        note(f"{graph.name}: every filter is zero: the network cannot have been trained")
+    elif zeros:
+        note(f"{graph.name}: filters of nothing but zeros: {_listed(zeros)}")
+
+
+def check_calibration(ranges: Mapping[str, Range], stream: SampleStream, note: Note) -> None:
+    """Note a set of one sample, and activations that never change."""
+    if stream.count == 1:
+        note("calibrated on one sample: its ranges stand for no other; some 100 are usual")
+    constant = [name for name, r in ranges.items() if r.high - r.low < TINY_RANGE]
+    if constant:
+        note(f"constant over all samples: {_listed(constant)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(f"'{name}'" for name in names[:FEW]) + more
+
+
 class _Lowering:
-    def __init__(self, graph: Graph, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, graph: Graph, grids: Mapping[str, QuantParams]) -> None:
         self.graph = graph
-        self.ranges = ranges
+        self.grids = grids
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        self.shared = self._scales_of_concatenations()
 
     def run(self) -> Graph:
         for tensor in self.graph.input_tensors():
-            self._put_activation(tensor, self._scale(tensor.name))
+            self._put_activation(tensor, self.grids[tensor.name])
         for node in self.graph.nodes:
             self._node(node)
         return Graph.build(
@@ -84,42 +162,16 @@ class _Lowering:
             self.graph.outputs,
         )
 
-    def _scale(self, name: str) -> QuantParams:
-        if name in self.shared:
-            return self.shared[name]
-        if name not in self.ranges:
-            raise GraphError(f"'{name}' has no calibrated range")
-        return range_params(self.ranges[name].low, self.ranges[name].high)
-
     def _put_activation(self, tensor: Tensor, quant: QuantParams) -> Tensor:
         self.tensors[tensor.name] = replace(tensor, dtype=INT8, quant=quant)
         return self.tensors[tensor.name]
 
-    def _scales_of_concatenations(self) -> dict[str, QuantParams]:
-        """Scales that inputs of concatenations take over, where nothing else fixes theirs."""
-        shared: dict[str, QuantParams] = {}
-        for node in reversed(self.graph.nodes):
-            if not isinstance(node.op, Concatenation) or node.outputs[0] not in self.ranges:
-                continue
-            output = node.outputs[0]
-            bounds = self.ranges[output]
-            quant = shared.get(output) or range_params(bounds.low, bounds.high)
-            for name in node.inputs:
-                producer = self.graph.producer(name)
-                free = (
-                    producer is not None and getattr(producer.op, "output_rule", "") == "range"
-                )
-                if free and len(self.graph.consumers(name)) == 1:
-                    shared[name] = quant
-        return shared
-
     def _node(self, node: Node) -> None:
         op = node.op
-        if not isinstance(op, FloatOp):
-            raise GraphError(f"{node.name}: is an integer operator already")
+        assert isinstance(op, FloatOp)
         inputs = tuple(self._operand(name) for name in node.inputs)
         output = self._put_activation(
-            self.graph.tensors[node.outputs[0]], self._output_scale(node, op, inputs)
+            self.graph.tensors[node.outputs[0]], self.grids[node.name]
         )
         try:
             if isinstance(op, Concatenation):
@@ -134,15 +186,6 @@ class _Lowering:
     def _operand(self, name: str) -> Tensor:
         constant = self.graph.tensors[name]
         return constant if constant.data is not None else self.tensors[name]
-
-    def _output_scale(self, node: Node, op: FloatOp, inputs: tuple[Tensor, ...]) -> QuantParams:
-        if op.output_rule == "fixed":
-            assert op.fixed_output is not None
-            return op.fixed_output
-        if op.output_rule == "same":
-            assert inputs[0].quant is not None
-            return inputs[0].quant
-        return self._scale(node.outputs[0])
 
     def _put_constant(self, node: Node, tensor: Tensor) -> str:
         """Add a constant; under another name if one of that name differs (shared weights)."""

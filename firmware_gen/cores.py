@@ -44,6 +44,14 @@ class Core:
     has_caches: bool  # instruction and data caches that software must enable
     target: Target
 
+    @property
+    def has_cycle_counter(self) -> bool:
+        """Whether its DWT can have CYCCNT: Armv7-M, and Armv8-M with the main extension.
+
+        They are those with fault status registers; the DWT of Armv6-M has no such register.
+        """
+        return self.has_fault_status
+
 
 def _gcc(cpu: str, float_abi: str = "soft") -> tuple[str, ...]:
     return ("-mthumb", f"-mcpu={cpu}", f"-mfloat-abi={float_abi}")

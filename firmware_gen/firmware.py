@@ -16,18 +16,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeq import passes
 from edgeq.board import Board, load_board
 from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
-from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
+from firmware_gen.optimize import DEFAULT, MODES, Optimize
+from firmware_gen.profiled import HEADER as CYCLES_HEADER
+from firmware_gen.profiled import check_counter
 from firmware_gen.project import build_project, project_sources, write_project, writing
 from firmware_gen.runtime.drivers import runtime_folder
 from firmware_gen.toolchain import BuildResult, CompilerName, Progress
@@ -43,7 +46,7 @@ KERNELS = "kernels"
 SERIAL = "serial"
 INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
-_SERIAL_HEADERS = ("edgeq_app.h", "edgeq_framing.h", "edgeq_serial.h")
+_SERIAL_HEADERS = ("edgeq_app.h", CYCLES_HEADER, "edgeq_framing.h", "edgeq_serial.h")
 
 # Static memory and code of the program and the runtime at least, with slack to the linked
 # images of all cores and both compilers: a model that does not fit beside these cannot fit.
@@ -74,6 +77,7 @@ class GeneratedFirmware:
     plan: MemoryPlan  # of `optimized`
     model: ModelCode  # of `optimized`
     digest: bytes  # of `graph`; the firmware's IDENTITY has it
+    optimize: Optimize
     sources: tuple[str, ...]  # C files of the program besides the runtime's, in the folder
     example_sources: tuple[str, ...]  # those of the example, empty without a self-test
     include_dirs: tuple[str, ...] = INCLUDE_DIRS
@@ -88,6 +92,8 @@ def generate(
     self_test: int = 2,
     stack_nbytes: int = STACK_NBYTES,
     optimize_graph: bool = True,
+    measured: bool = False,
+    optimize: Optimize = DEFAULT,
 ) -> GeneratedFirmware:
     """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
 
@@ -96,6 +102,8 @@ def generate(
     with which example_main.c checks itself (the first samples, else random); 0 leaves it out.
     `optimize_graph` takes dead work out first (passes.optimize), which changes no output byte;
     digest and self-test stay those of `graph`, so that they check the optimized code too.
+    `measured`: the firmware counts the cycles of each layer, and sends them (PROFILE).
+    `optimize` says what code is for (firmware_gen.optimize.MODES).
 
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.
@@ -104,20 +112,39 @@ def generate(
     """
     folder = Path(folder)
     board = load_board(board) if isinstance(board, str) else board
-    optimized = optimize(graph) if optimize_graph else graph
+    if measured:
+        check_counter(board)
+    optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target)))
-    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target)))
-    model = model_code(optimized, plan, target, digest=graph_digest(graph))
+    optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
+    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
+    model = model_code(
+        optimized,
+        plan,
+        target,
+        optimize=optimize,
+        digest=graph_digest(graph),
+        measured=measured,
+    )
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
     sample_nbytes = 0 if stored is None else sum(x.nbytes for x in stored)
     check_fit(board, graph, plan, model.constant_nbytes + sample_nbytes, stack_nbytes)
     with writing(folder):
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
-        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
+        levels = MODES[optimize].levels
+        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels)
     return GeneratedFirmware(
-        folder, board, graph, optimized, plan, model, graph_digest(graph), sources, example
+        folder,
+        board,
+        graph,
+        optimized,
+        plan,
+        model,
+        graph_digest(graph),
+        optimize,
+        sources,
+        example,
     )
 
 
@@ -134,7 +161,7 @@ def _write_program(
         (folder / name).mkdir(parents=True, exist_ok=True)
     _write(folder / "model.c", model.source)
     _write(folder / "model.h", model.header)
-    _write(folder / "manifest.json", model.manifest)
+    _write(folder / "manifest.json", model.manifest.json())
     for name in model.kernel_headers:
         shutil.copyfile(kernels_folder() / name, folder / KERNELS / name)
     sources = ["model.c", *_copy_serial(folder, "flash" if stored is not None else "serial")]
@@ -158,7 +185,6 @@ def _write_program(
 def build(
     firmware: GeneratedFirmware,
     compiler: CompilerName | None = None,
-    optimize: str = "-O2",
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build the generated program into build/ in its folder; errors as `build_project`."""
@@ -168,7 +194,7 @@ def build(
         firmware.sources,
         firmware.include_dirs,
         compiler,
-        optimize,
+        MODES[firmware.optimize].levels,
         progress,
     )
 

@@ -6,9 +6,8 @@ edgeq_model_run is the sequence of calls. Activations are at the plan's offsets 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -19,12 +18,15 @@ from edgeq.graph import Graph, Node, Tensor
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
-from firmware_gen import c_text
+from firmware_gen import c_text, profiled
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
-from firmware_gen.layers import Choice, choose_kernels
+from firmware_gen.layers import Choice, choose_kernels, shared_headers
+from firmware_gen.manifest import Manifest, manifest
 from firmware_gen.model_h import location, model_header, tensor_text
+from firmware_gen.optimize import Optimize
+from firmware_gen.shared_copies import Copies
 
 _NOTE = """\
 The model "{name}": constants, one function a layer, and the calls in order. Fixed-point \
@@ -64,7 +66,7 @@ class ModelCode:
     constant_nbytes: int  # of filters, biases, multipliers and tables in flash
     layer_nbytes: Mapping[str, int]  # the same by C name of a layer
     called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
-    manifest: str  # manifest.json: which kernel serves each layer, and why no other
+    manifest: Manifest  # which kernel serves each layer, and why no other
 
 
 def model_code(
@@ -72,13 +74,16 @@ def model_code(
     plan: MemoryPlan,
     target: Target = PORTABLE,
     *,
+    optimize: Optimize = "speed",
     digest: bytes | None = None,
+    measured: bool = False,
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
-    The plan must hold the scratch of these kernels (`layers.scratch_of`).
+    The plan must hold the scratch of these kernels (`layers.scratch_of`), in the same mode.
 
-    `digest` is that of the model as the host has it; None: of this graph.
+    `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
+    counts the cycles of each layer (profiled.py).
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -87,27 +92,37 @@ def model_code(
     if not graph.is_quantized:
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
-    choices = choose_kernels(graph, target)
-    writer = _Writer(graph, plan, choices)
+    choices = choose_kernels(graph, target, optimize)
+    writer = _Writer(graph, plan, choices, measured)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({choice.header for choice in choices if choice.header is not None})
+    called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
     nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
+    copies = Copies(code, headers, shared_headers(choices, optimize))
     return ModelCode(
-        source=writer.source(code, headers),
-        header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
+        source=writer.source(code, headers, copies),
+        header=model_header(
+            graph,
+            plan,
+            graph_digest(graph) if digest is None else digest,
+            profiled.declarations(called) if measured else "",
+        ),
         kernel_headers=tuple(headers_with_includes(headers)),
         layers=dict(zip(writer.names, (n.name for n in graph.nodes), strict=True)),
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
-        called=tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls),
-        manifest=_manifest(graph, choices, code),
+        called=called,
+        manifest=manifest(graph, optimize, choices, code, copies),
     )
 
 
 class _Writer:
     """Names of everything in one model.c, and its parts."""
 
-    def __init__(self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...]) -> None:
+    def __init__(
+        self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...], measured: bool
+    ) -> None:
+        self.measured = measured
         self.graph = graph
         self.plan = plan
         self.choices = choices
@@ -152,7 +167,7 @@ class _Writer:
                         f"constant {tensor.name} is {tensor.dtype}, cannot be read"
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
-        return LayerCode((*extra, *code.constants), code.function, code.parameters, code.calls)
+        return replace(code, constants=(*extra, *code.constants))
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
@@ -164,17 +179,22 @@ class _Writer:
                 f"{node.name}: {node.op.name} of '{source.name}' must share its bytes"
             )
 
-    def source(self, code: list[LayerCode], headers: list[str]) -> str:
+    def source(self, code: list[LayerCode], headers: list[str], copies: Copies) -> str:
         """The text of model.c."""
-        layers = "\n".join(self._layer_text(i, c) for i, c in enumerate(code))
+        layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
+        defines = {name for parts in code for name in parts.defines}
         text = "\n".join(
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
-                self._rounding() + "".join(c_text.include(name) for name in headers),
+                (profiled.include() if self.measured else "")
+                + self._rounding()
+                + "".join(f"#define {name}\n" for name in sorted(defines))
+                + "".join(c_text.include(name) for name in headers),
                 _ARENA,
                 self._offsets(),
                 _pointer_macros(layers),
+                copies.text(),
                 layers,
                 self._access("input", ""),
                 self._run(code),
@@ -213,7 +233,7 @@ class _Writer:
             f"    {at} = {place.offset},\n",
         ]
 
-    def _layer_text(self, index: int, code: LayerCode) -> str:
+    def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
         node, layer = self.graph.nodes[index], self.names[index]
         inputs = self.graph.tensors_of(node.inputs)
         macs = cast(IntegerOp, node.op).macs(*(t.shape for t in inputs))
@@ -233,20 +253,17 @@ class _Writer:
             + "\n"
             for c in code.constants
         )
-        fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
-        body = "".join(c_text.call(code.function, ["&op", *call]) for call in code.calls)
         return (
             f"{c_text.comment(note)}{constants}"
             f"static __attribute__((noinline)) void {layer}(void) {{\n"
-            f"    static const struct {code.function} op = {fields};\n{body}}}\n"
+            f"{copies.body(code)}}}\n"
         )
 
     def _run(self, code: list[LayerCode]) -> str:
-        calls = "".join(
-            f"    {layer}();\n"
-            for layer, parts in zip(self.names, code, strict=True)
-            if parts.calls
-        )
+        called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]
+        if self.measured:
+            return profiled.run_function(called)
+        calls = "".join(f"    {layer}();\n" for layer in called)
         return f"void edgeq_model_run(void) {{\n{calls}}}\n"
 
     def _access(self, kind: str, constness: str) -> str:
@@ -258,24 +275,6 @@ class _Writer:
         return _ACCESS.format(
             constness=constness, kind=kind, upper=kind.upper(), offsets=offsets
         )
-
-
-def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]) -> str:
-    layers = [
-        {
-            "layer": choice.layer.name,
-            "node": choice.node,
-            "operator": node.op.name,
-            "kernel": choice.variant,
-            "header": choice.header,
-            "why_not": dict(choice.why_not),
-            "scratch_nbytes": choice.scratch_nbytes,
-            "constant_nbytes": sum(c.values.nbytes for c in parts.constants),
-        }
-        for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
-    ]
-    record = {"model": graph.name, "rounding": graph.rounding, "layers": layers}
-    return json.dumps(record, indent=2) + "\n"
 
 
 def _pointer_macros(text: str) -> str:

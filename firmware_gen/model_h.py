@@ -39,15 +39,15 @@ static inline size_t edgeq_model_output_nbytes(size_t index) {{
 ALIGNMENT = 4  # of every tensor in the arena
 
 
-def model_header(graph: Graph, plan: MemoryPlan, digest: bytes) -> str:
-    """The text of model.h."""
+def model_header(graph: Graph, plan: MemoryPlan, digest: bytes, more: str = "") -> str:
+    """The text of model.h; `more` is put behind its declarations."""
     body = _BODY.format(
         macros=_macros(graph, plan, digest),
         alignment=ALIGNMENT,
         input_nbytes=_nbytes_list(graph, "input"),
         output_nbytes=_nbytes_list(graph, "output"),
     )
-    return c_text.header("model.h", body, _note(graph, plan))
+    return c_text.header("model.h", body + more, _note(graph, plan))
 
 
 def location(kind: str, index: int) -> str:

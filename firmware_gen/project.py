@@ -17,8 +17,10 @@ from firmware_gen.image_files import write_image_files
 from firmware_gen.linker_script import STACK_NBYTES, linker_script
 from firmware_gen.runtime import drivers
 from firmware_gen.toolchain import (
+    LEVELS,
     BuildResult,
     CompilerName,
+    Levels,
     Progress,
     compile_and_link,
     compile_flags,
@@ -34,7 +36,8 @@ _MAKEFILE = """\
 # with the clang of the ziglang wheel (pip install ziglang).
 COMPILER ?= gcc
 PYTHON ?= python3
-OPTIMIZE ?= -O2
+OPTIMIZE ?= @rest_level@
+MODEL_OPTIMIZE ?= @model_level@
 BUILD ?= @build@
 
 SOURCES = @sources@
@@ -61,6 +64,7 @@ OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 
 all: @targets@
 
+$(BUILD)/model.o: OPTIMIZE = $(MODEL_OPTIMIZE)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(OPTIMIZE) $(INCLUDES) -MMD -MP -c $< -o $@
@@ -115,7 +119,8 @@ add_executable(firmware.elf
     @sources@)
 target_include_directories(firmware.elf PRIVATE
     @include_dirs@)
-target_compile_options(firmware.elf PRIVATE ${FLAGS} -O2)
+target_compile_options(firmware.elf PRIVATE ${FLAGS} @rest_level@)
+set_source_files_properties(model.c PROPERTIES COMPILE_OPTIONS @model_level@)
 target_link_options(firmware.elf PRIVATE ${LINK_FLAGS})
 target_link_libraries(firmware.elf PRIVATE ${LIBRARIES})
 set_target_properties(firmware.elf PROPERTIES
@@ -152,6 +157,7 @@ def write_project(
     sources: Sequence[str],
     include_dirs: Sequence[str] = (".",),
     stack_nbytes: int = STACK_NBYTES,
+    levels: Levels = LEVELS,
 ) -> None:
     """Write all that makes `folder` buildable but the application's and the model's own files.
 
@@ -174,7 +180,7 @@ def write_project(
     (runtime / "edgeq_board.h").write_text(header, encoding="utf-8")
     (folder / LINKER_SCRIPT).write_text(script, encoding="utf-8")
     for name, template in (("Makefile", _MAKEFILE), ("CMakeLists.txt", _CMAKE)):
-        text = _filled(template, board, project_sources(board, sources), include_dirs)
+        text = _filled(template, board, project_sources(board, sources), include_dirs, levels)
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -189,7 +195,7 @@ def build_project(
     sources: Sequence[str],
     include_dirs: Sequence[str] = (".",),
     compiler: CompilerName | None = None,
-    optimize: str = "-O2",
+    levels: Levels = LEVELS,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build what `write_project` wrote with the same arguments, into build/ in the folder.
@@ -209,7 +215,7 @@ def build_project(
             board,
             folder / BUILD / "firmware.elf",
             compiler,
-            optimize,
+            levels,
             progress,
         )
         write_image_files(result.elf, board)
@@ -221,7 +227,11 @@ def _is_uf2(board: Board) -> bool:
 
 
 def _filled(
-    template: str, board: Board, sources: Sequence[str], include_dirs: Sequence[str]
+    template: str,
+    board: Board,
+    sources: Sequence[str],
+    include_dirs: Sequence[str],
+    levels: Levels,
 ) -> str:
     cmake = template is _CMAKE
     script = "${CMAKE_CURRENT_SOURCE_DIR}/" + LINKER_SCRIPT if cmake else LINKER_SCRIPT
@@ -230,6 +240,8 @@ def _filled(
     values = {
         "uf2_command": _CMAKE_UF2 if _is_uf2(board) else "",
         "build": BUILD,
+        "model_level": levels.model,
+        "rest_level": levels.rest,
         "runtime": RUNTIME,
         "linker_script": LINKER_SCRIPT,
         "sources": ("\n    " if cmake else " \\\n\t").join(sources),

@@ -41,6 +41,24 @@ SECTIONS = ("-ffunction-sections", "-fdata-sections")
 CODE = ("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer")
 
 
+MODEL_C = "model.c"  # holds the kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The compiler's optimization of a firmware's files."""
+
+    model: str = "-O2"  # of model.c
+    rest: str = "-O2"
+
+    def of(self, source: str) -> str:
+        """The level of a C file, by its name."""
+        return self.model if source == MODEL_C else self.rest
+
+
+LEVELS = Levels()
+
+
 @dataclass(frozen=True, slots=True)
 class Compiler:
     """A compiler found on this system; `command` runs its driver."""
@@ -118,7 +136,7 @@ def compile_and_link(
     board: Board,
     out_elf: Path,
     compiler: CompilerName | None = None,
-    optimize: str = "-O2",
+    levels: Levels = LEVELS,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build firmware: compile the sources, two at a time, link, audit the image, read sizes.
@@ -132,7 +150,6 @@ def compile_and_link(
     """
     tool = find_compiler(compiler)
     say = progress or (lambda line: None)
-    flags = compile_flags(board, tool.name, optimize)
     includes = [f"-I{folder}" for folder in include_dirs]
     environment = _environment(tool)
     out_elf.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +157,7 @@ def compile_and_link(
         objects = [Path(scratch) / f"{i}-{s.stem}.o" for i, s in enumerate(sources)]
 
         def compile_one(source: Path, target: Path) -> None:
+            flags = compile_flags(board, tool.name, levels.of(source.name))
             command = [*tool.command, *flags, *includes, "-c", str(source), "-o", str(target)]
             failure = _run(command, environment)
             if failure is not None:

@@ -17,6 +17,7 @@ from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import choose_kernels, scratch_of
 from firmware_gen.model_c import ModelCode, model_code
+from firmware_gen.optimize import Optimize
 
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
@@ -109,9 +110,10 @@ def run_model(
     samples: Sequence[Sequence[Array]],
     options: Sequence[str] = ("-O1",),
     target: Target = PORTABLE,
+    optimize: Optimize = "speed",
 ) -> list[list[bytes]]:
     """Outputs of each sample as bytes, from generated C; `folder` keeps the C."""
-    code = write_model(folder, graph, plan, target)
+    code = write_model(folder, graph, plan, target, optimize)
     assert code.layers
     gaps = _gaps(plan)
     main = _MAIN.format(
@@ -140,9 +142,13 @@ def run_model(
 
 
 def write_model(
-    folder: Path, graph: Graph, plan: MemoryPlan, target: Target = PORTABLE
+    folder: Path,
+    graph: Graph,
+    plan: MemoryPlan,
+    target: Target = PORTABLE,
+    optimize: Optimize = "speed",
 ) -> ModelCode:
-    code = model_code(graph, plan, target)
+    code = model_code(graph, plan, target, optimize=optimize)
     (folder / "model.c").write_text(code.source, encoding="utf-8")
     (folder / "model.h").write_text(code.header, encoding="utf-8")
     return code

@@ -63,23 +63,12 @@ def windows(draw: Draw) -> tuple[Window, int, int]:
     filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     dilation_h, dilation_w = (draw(st.sampled_from((1, 1, 1, 2, 3))) for _ in range(2))
     stride_h, stride_w = (draw(st.sampled_from((1, 1, 2, 3, 5))) for _ in range(2))
-    padding = st.sampled_from((0, 0, 0, 1, 2, 3))
-    top, bottom, left, right = (draw(padding) for _ in range(4))
+    pads = [draw(st.sampled_from((0, 0, 0, 1, 2, 3))) for _ in range(4)]
     reach_h, reach_w = (filter_h - 1) * dilation_h + 1, (filter_w - 1) * dilation_w + 1
-    height = max(1, reach_h - top - bottom) + draw(st.integers(0, 5))
-    width = max(1, reach_w - left - right) + draw(st.integers(0, 5))
-    window = Window(
-        filter_h,
-        filter_w,
-        stride_h,
-        stride_w,
-        dilation_h,
-        dilation_w,
-        top,
-        bottom,
-        left,
-        right,
-    )
+    height = max(1, reach_h - pads[0] - pads[1]) + draw(st.integers(0, 5))
+    width = max(1, reach_w - pads[2] - pads[3]) + draw(st.integers(0, 5))
+    steps = (stride_h, stride_w, dilation_h, dilation_w)
+    window = Window(filter_h, filter_w, *steps, *pads)
     return window, height, width
 
 
@@ -122,8 +111,15 @@ channel_counts = st.sampled_from((1, 1, 2, 3, 4, 5, 8, 17))
 
 @st.composite
 def conv_2d(draw: Draw) -> Problem:
-    window, height, width = draw(windows())
-    channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 5, 8)))
+    is_first = draw(st.booleans())  # of a network: rows of 9 taps, or of one word
+    window, height, width = draw(usual_windows() if is_first else windows())
+    if not is_first and draw(st.sampled_from((True, False))):  # pixels stay where they are
+        stride_h = draw(st.integers(1, 2))
+        window, width = Window(1, 1, stride_h, 1), draw(st.sampled_from((1, 3, 6, 31)))
+    channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 4, 5, 8)))
+    if is_first:
+        channels, filter_w = draw(st.sampled_from(((3, 3), (3, 3), (1, 4), (2, 2))))
+        window, width = replace(window, filter_w=filter_w), width + 3
     shape = (outputs, window.filter_h, window.filter_w, channels)
     weights, bias = filter_and_bias(draw, shape, outputs)
     fields = draw(product_fields(weights.reshape(outputs, -1), bias))
@@ -148,12 +144,14 @@ def usual_windows(draw: Draw) -> tuple[Window, int, int]:
 def depthwise_conv_2d(draw: Draw) -> Problem:
     is_usual = draw(st.booleans())
     window, height, width = draw(usual_windows() if is_usual else windows())
-    channels = draw(st.sampled_from((4, 5, 7, 8)) if is_usual else channel_counts)
+    channels = draw(st.sampled_from((4, 5, 8, 16, 19, 33)) if is_usual else channel_counts)
     outputs = channels * (1 if is_usual else draw(st.sampled_from((1, 1, 2, 3))))
     weights, bias = filter_and_bias(draw, (window.filter_h, window.filter_w, outputs), outputs)
     fields = draw(product_fields(weights.reshape(-1, outputs).T, bias))
     if is_usual:
-        fields |= {"output_zero_point": -128, "activation_min": -128, "activation_max": 127}
+        fields |= {"activation_min": -128, "activation_max": 127}
+        if draw(st.booleans()):
+            fields["output_zero_point"] = -128
     x = activation((1, height, width, channels))
     inputs = (x, constant(weights), constant(bias))
     op = QuantizedDepthwiseConv2D(window, **fields)
@@ -162,11 +160,11 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
 
 @st.composite
 def fully_connected(draw: Draw) -> Problem:
-    depth = draw(st.sampled_from((1, 2, 5, 33, 64)))
-    outputs = draw(st.sampled_from((1, 3, 5, 8, 17)))
+    depth = draw(st.sampled_from((1, 5, 33, 64, 128)))
+    outputs = draw(st.sampled_from((3, 8, 16, 17, 24, 8)))
     weights, bias = filter_and_bias(draw, (outputs, depth), outputs)
     fields = draw(product_fields(weights, bias))
-    x = activation((1, *draw(st.sampled_from(((), (1,), (3,), (2, 2)))), depth))
+    x = activation((1, *draw(st.sampled_from(((), (), (1,), (3,), (2, 2)))), depth))
     inputs = (x, constant(weights), constant(bias))
     return build(
         QuantizedFullyConnected(**fields), inputs, (int8_values(draw(seeds), x.shape),)
@@ -219,6 +217,8 @@ def add(draw: Draw) -> Problem:
 @st.composite
 def pool(draw: Draw, kind: type[IntegerOp]) -> Problem:
     window, height, width = draw(windows())
+    if draw(st.booleans()):  # the whole image
+        window = Window(height, width)
     x = activation((1, height, width, draw(channel_counts)))
     op = kind(window, *draw(clamps()))  # type: ignore[call-arg]
     return build(op, (x,), (int8_values(draw(seeds), x.shape),))

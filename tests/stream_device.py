@@ -43,6 +43,8 @@ def build_device(folder: Path, *defines: str, app: str = "flash") -> Path:
             *(DEVICE / f"{part}.c" for part in ("model", "samples", "platform_host")),
         ]
         command = [*host_compiler(), "-O1", "-g", *WARNINGS, *(f"-D{d}" for d in defines)]
+        if any(define.startswith("EDGEQ_MODEL_LAYER_COUNT") for define in defines):
+            command += ["-include", str(DEVICE / "cycles_host.h")]
         command += ["-D_DEFAULT_SOURCE", f"-I{RUNTIME}", f"-I{DEVICE}", *map(str, sources)]
         subprocess.run([*command, "-o", str(program)], check=True)
     return program

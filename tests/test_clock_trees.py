@@ -17,6 +17,7 @@ from toolchains import need_compiler
 from edgeq.board import Board, load_board
 from firmware_gen.image import load_segments, read_symbols
 from firmware_gen.project import build_project, write_project
+from firmware_gen.toolchain import Levels
 
 ECHO = Path(__file__).parent / "echo" / "main.c"
 PERIPHERALS = ((0x40000000, 0x20000000), (0xE0000000, 0x100000))
@@ -271,7 +272,9 @@ def elf_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         board = load_board(name)
         write_project(board, folder, ["main.c"])
         # -Os keeps the functions apart, so that the run can stop at one.
-        result = build_project(board, folder, ["main.c"], compiler="zig", optimize="-Os")
+        result = build_project(
+            board, folder, ["main.c"], compiler="zig", levels=Levels("-Os", "-Os")
+        )
         return result.elf
 
     return build

@@ -122,7 +122,7 @@ def test_requantization_of_arrays_is_that_of_integers(
 ) -> None:
     acc >>= max(shift, 0)
     shift = min(shift, 0) if rounding == "shift" else shift
-    arrays = (np.array([v], np.int64) for v in (acc, m, shift))
+    arrays = [np.array([v], t) for v, t in ((acc, "i8"), (m, "i8"), (shift, "i4"))]
     expected = requantize_by(rounding, acc, m, shift)
     assert requantize_array(*arrays, rounding).tolist() == [expected]
 

@@ -37,13 +37,13 @@ MUTATIONS = {
     ),
     "the high product has no nudge": (
         ARITHMETIC,
-        "((int64_t)a * b + (1 << 30)) >> 31",
-        "((int64_t)a * b) >> 31",
+        "edgeq_doubled_product(a, b, 1u << 30)",
+        "edgeq_doubled_product(a, b, 0u)",
     ),
     "the high product rounds at half the place": (
         ARITHMETIC,
-        "((int64_t)a * b + (1 << 30)) >> 31",
-        "((int64_t)a * b + (1 << 29)) >> 31",
+        "edgeq_doubled_product(a, b, 1u << 30)",
+        "edgeq_doubled_product(a, b, 1u << 29)",
     ),
     "the clamp ends one above its lower end": (
         ARITHMETIC,

@@ -19,6 +19,7 @@ from edgeq.ops import OPERATORS, Operator
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
 from firmware_gen.layers import Choice, choose_kernels
+from firmware_gen.optimize import Optimize
 
 REPOSITORY = Path(__file__).parent.parent
 RED_ZONE = 24  # bytes at least between two buffers
@@ -26,6 +27,7 @@ ALIGNMENT = 8  # of the address sanitizer's shadow
 TARGETS = {
     "portable": PORTABLE,
     "dsp": Target(has_dsp=True),
+    "mve": Target(has_dsp=True, has_mve=True),
     "mla": Target(has_mla=True),
     "v6m": Target(has_mul64=False),
 }
@@ -84,7 +86,11 @@ def run_numba(problem: Problem) -> Array:
 
 
 BATCH = 80  # problems in one compiled program
-OPTIONS = (("-O2",), ("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), ("-O1",))
+OPTIONS: tuple[tuple[tuple[str, ...], Optimize], ...] = (
+    (("-O2",), "speed"),
+    (("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), "size"),
+    (("-O1",), "balanced"),
+)
 
 
 def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:
@@ -104,8 +110,8 @@ def cases() -> list[Any]:
         pytest.param(operator, target, rounding, id=f"{operator.name}-{name}-{rounding}")
         for operator in OPERATORS
         for name, target in TARGETS.items()
+        if name == "portable" or variants_of(operator)
         for rounding in (ROUNDINGS if requantizes(operator) else ("tflm",))
-        if name == "portable" or variants_of(operator, rounding)
     ]
 
 
@@ -115,26 +121,29 @@ def test_reference_numba_and_c_agree_to_the_bit(
 ) -> None:
     problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
     assert len(problems) >= 25
-    for index, options in enumerate(OPTIONS):
-        check(problems[index :: len(OPTIONS)], options, tmp_path, target)
-
-
-def reached(operator: Operator, rounding: Rounding) -> set[str]:
-    """The variants that problems reach on the targets."""
-    problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
-    _, graph = graph_of(problems)
-    return {c.variant for target in TARGETS.values() for c in choose_kernels(graph, target)}
+    for index, (options, optimize) in enumerate(OPTIONS):
+        check(problems[index :: len(OPTIONS)], options, optimize, tmp_path, target)
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
 def test_every_variant_is_reached_by_a_problem(operator: Operator) -> None:
-    for rounding in ROUNDINGS:
-        if wanted := variants_of(operator, rounding):
-            assert wanted <= reached(operator, rounding), "delete a variant never reached"
+    if not variants_of(operator, "tflm"):
+        return
+    problems = make_problems(operator.name, BATCH * len(OPTIONS))
+    reached = {
+        choice.variant
+        for target in TARGETS.values()
+        for choice in choose_kernels(graph_of(problems)[1], target)
+    }
+    assert variants_of(operator, "tflm") <= reached, "delete a variant that no problem reaches"
 
 
 def check(
-    problems: list[Problem], options: tuple[str, ...], folder: Path, target: Target
+    problems: list[Problem],
+    options: tuple[str, ...],
+    optimize: Optimize,
+    folder: Path,
+    target: Target,
 ) -> None:
     """Every backend gives the reference's bytes."""
     named, graph = graph_of(problems)
@@ -144,9 +153,9 @@ def check(
         assert want.dtype == problem.output.dtype
         assert run_numba(problem).tobytes() == want.tobytes(), f"Numba: {problem}"
     sample = [x for p in named for x in p.arrays]
-    choices = choose_kernels(graph, target)
+    choices = choose_kernels(graph, target, optimize)
     plan = spread_plan(named, graph, choices)
-    (outputs,) = run_model(folder, graph, plan, [sample], options, target)
+    (outputs,) = run_model(folder, graph, plan, [sample], options, target, optimize)
     for problem, choice, want, got in zip(named, choices, expected, outputs, strict=True):
         assert got == want.tobytes(), f"C, {choice.variant}: {problem}"
 
@@ -172,6 +181,20 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
     used = {kernel.header for kernel in KERNELS.values()} - {None}
     used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    shared = {"arith", "dsp", "dsp_pack", "depthwise", "lanes", "narrow", "patch"}
-    shared |= {"row", "tile", "window"}
+    shared = {
+        "arith",
+        "dsp",
+        "dsp_pack",
+        "depthwise",
+        "lanes",
+        "mve",
+        "mve_row",
+        "narrow",
+        "patch",
+        "pixel_sum",
+        "row",
+        "tile",
+        "widen",
+        "window",
+    }
     assert extra == {f"edgeq_{name}.h" for name in shared}

@@ -106,7 +106,8 @@ def overlapping_plan(
             if tensor.data is None:
                 put(tensor.name, tensor.nbytes, max(least, 0) if position == index else 0)
                 if position == index:
-                    at = places[tensor.name].offset - aligned(least)
+                    distance = 0 if choice.is_exact else aligned(least)
+                    at = places[tensor.name].offset - distance
                     nbytes = problem.output.nbytes
                     places[problem.output.name] = Placement(at, nbytes, -1, len(graph.nodes))
                     end = max(end, at + nbytes + GUARD)
@@ -135,6 +136,27 @@ def test_c_kernels_are_right_at_the_distance(name: str, target: Target, tmp_path
     for problem, got, (_, _, distance) in zip(named, outputs, pairs, strict=True):
         (expected,) = problem.op.reference(*problem.values())
         assert got == expected.tobytes(), f"{distance}: {problem}"
+
+
+def test_a_kernel_whose_output_is_exactly_over_its_input_is_right(tmp_path: Path) -> None:
+    target = Target(has_dsp=True)
+    problems = []
+    for problem in make_problems("depthwise_conv_2d", 10 * COUNT):
+        _, graph = graph_of([problem])
+        (choice,) = choose_kernels(graph, target)
+        nbytes = np.prod(problem.inputs[0].shape)
+        if choice.is_exact and problem.output.nbytes <= nbytes:
+            problems.append((problem, 0, 0))
+    shapes = {(p.inputs[0].shape, p.output.shape) for p, _, _ in problems}
+    assert any(x[1] > x[2] > y[2] > 1 and y[3] > 4 for x, y in shapes)
+    assert any(x[2] >= x[1] > y[1] > 1 and x[2] > y[2] and y[3] > 4 for x, y in shapes)
+    named, graph = graph_of([problem for problem, _, _ in problems])
+    sample = [x for p in named for x in p.arrays]
+    plan = overlapping_plan(problems, named, graph, choose_kernels(graph, target))
+    (outputs,) = run_model(tmp_path, graph, plan, [sample], ("-O2",), target)
+    for problem, got in zip(named, outputs, strict=True):
+        (expected,) = problem.op.reference(*problem.values())
+        assert got == expected.tobytes(), problem
 
 
 def rows_read(problem: Problem) -> list[tuple[int, int] | None]:

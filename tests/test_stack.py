@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,46 @@ def test_the_bound_is_known_for_helium_code_too(tmp_path: Path, compiler) -> Non
     bounds = firmware_bounds(read_image(build(firmware, compiler).elf), board.core)
     assert [bound.unresolved for bound in bounds] == [(), ()]
     assert 0 < bounds[0].nbytes < bounds[1].nbytes
+
+
+# An M55 loop over a vector (WLSTP, VLDRB, LETP) with a function behind its end, by hand.
+LOOP = """
+.syntax unified
+.thumb
+.global vectors, moves_the_stack
+.type vectors, %function
+vectors:
+    push {r4, lr}
+    wlstp.8 lr, r1, 2f
+1:
+    vldrb.u8 q0, [r0], #16
+    letp lr, 1b
+    pop {r4, pc}
+2:
+    push {r0-r3}
+    add sp, sp, #16
+    pop {r4, pc}
+.size vectors, . - vectors
+.type moves_the_stack, %function
+moves_the_stack:
+    vldrb.u8 q0, [sp], #16
+    bx lr
+.size moves_the_stack, . - moves_the_stack
+"""
+
+
+def test_helium_loops_are_followed_and_vector_loads_from_the_stack_are_named(
+    tmp_path: Path,
+) -> None:
+    need_compiler("gcc")
+    source, elf = tmp_path / "loop.S", tmp_path / "loop.elf"
+    source.write_text(LOOP, encoding="utf-8")
+    command = ["arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"]
+    options = ["-nostdlib", "-Wl,--entry=vectors", "-Wl,-Ttext=0x100"]
+    subprocess.run([*command, *options, str(source), "-o", str(elf)], check=True)
+    analysis = StackAnalysis(read_image(elf))
+    bound = analysis.bound("vectors")
+    assert (bound.nbytes, bound.unresolved) == (8 + 16, ())
+    assert "moves_the_stack+0x0: sets the stack pointer" in str(
+        analysis.bound("moves_the_stack").unresolved
+    )

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from edgeq.stream.framing import MAX_PAYLOAD
 from edgeq.stream.protocol import (
     Ack,
+    CyclesPiece,
     DeviceError,
     Hello,
     Identity,
@@ -12,6 +13,7 @@ from edgeq.stream.protocol import (
     Log,
     Message,
     MessageError,
+    Profile,
     ResultPiece,
     Run,
     Stop,
@@ -29,6 +31,16 @@ messages = st.one_of(
     st.builds(Input, words, st.binary(min_size=1, max_size=MAX_PAYLOAD - 4)),
     st.builds(Run, words, words),
     st.builds(Stream, words, words),
+    st.builds(Profile, words),
+    st.builds(
+        lambda is_real, first, cycles, rest: CyclesPiece(
+            is_real, first + len(cycles) + rest, first, tuple(cycles)
+        ),
+        st.booleans(),
+        st.integers(0, 10_000),
+        st.lists(words, min_size=1, max_size=61),
+        st.integers(0, 10_000),
+    ),
     st.builds(
         Identity,
         st.integers(32, 65535),
@@ -79,6 +91,14 @@ def test_any_payload_is_a_message_or_an_error(kind: int, payload: bytes) -> None
         (ResultPiece.TYPE, bytes(19), "result_piece: has 19 bytes, must have at least 20"),
         (ResultPiece.TYPE, bytes(20), "holds bytes 0 to 0 of 0"),
         (ResultPiece.TYPE, bytes(12) + b"\1\0\0\0" + b"\1\0\0\0x", "bytes 1 to 2 of 1"),
+        (CyclesPiece.TYPE, bytes(9), "0 bytes of cycles from layer 0 of 0"),
+        (CyclesPiece.TYPE, b"\0\1" + bytes(7) + bytes(7), "7 bytes of cycles"),
+        (
+            CyclesPiece.TYPE,
+            b"\0\1" + bytes(7) + bytes(8),
+            "8 bytes of cycles from layer 0 of 1",
+        ),
+        (CyclesPiece.TYPE, b"\2\1" + bytes(7) + bytes(4), "4 bytes of cycles"),
         (Log.TYPE, b"", "log: has 0 bytes"),
         (Log.TYPE, b"\0\xff", "not UTF-8"),
         (DeviceError.TYPE, b"\0\xc3", "not UTF-8"),

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeq.arith import requantize
+from edgeq.arith import Rounding, requantize
 from edgeq.graph import Array
 from firmware_gen.cores import PORTABLE, Target
+from firmware_gen.kernels.steps import Channel, Step, half_of, step_of
 from firmware_gen.kernels.tile import (
     ACC_LIMIT,
     MAX_RIGHT,
-    channels_of,
+    PREFERRED_SHIFT,
+    Tile,
     pair_words,
-    tile_constant,
+    tile_of,
     why_no_tile,
     why_not_pairs,
 )
@@ -36,11 +38,12 @@ class Product:
     output_zero_point: int = -128
     activation_min: int = -128
     activation_max: int = 127
+    rounding: Rounding = "tflm"
     name = "product"
 
 
-def tile_out(acc: int, multiplier: int, n: int, zero_point: int, signs: bool) -> int:
-    """What edgeq_tile.h computes, before it saturates; every step fits in int32."""
+def row_out(acc: int, multiplier: int, n: int, zero_point: int, signs: bool) -> int:
+    """What edgeq_row.h computes, before it saturates; every step fits in int32."""
     c = (2 * zero_point + 1) << (n - 1)
     y = c + ((2 * acc * multiplier + 2**31) >> 32) - (acc < 0 and signs)
     assert -(2**31) <= y < 2**31
@@ -60,8 +63,8 @@ def test_one_multiplication_and_a_sign_equal_two_roundings(
     acc: int, multiplier: int, n: int, zero_point: int
 ) -> None:
     expected = requantize(acc, multiplier, -n) + zero_point
-    assert tile_out(acc, multiplier, n, zero_point, signs=True) == expected
-    without = tile_out(acc, multiplier, n, zero_point, signs=False)
+    assert row_out(acc, multiplier, n, zero_point, signs=True) == expected
+    without = row_out(acc, multiplier, n, zero_point, signs=False)
     assert max(without, zero_point) == max(expected, zero_point)
 
 
@@ -73,7 +76,7 @@ def test_ties_of_both_signs_equal_two_roundings(n: int) -> None:
             for acc in range(near - 3, near + 4):
                 if abs(acc) < ACC_LIMIT:
                     expected = requantize(acc, multiplier, -n) - 5
-                    assert tile_out(acc, multiplier, n, -5, signs=True) == expected
+                    assert row_out(acc, multiplier, n, -5, signs=True) == expected
 
 
 def test_beyond_the_largest_shift_every_accumulator_becomes_zero() -> None:
@@ -94,15 +97,92 @@ def test_two_taps_of_two_channels_share_a_word() -> None:
     assert second == ((256 * 6 - 2) & 0xFFFF) | ((256 * -127 - 4) & 0xFFFF) << 16
 
 
-def test_a_channel_with_one_result_needs_no_weights() -> None:
-    op = Product((2**30, 2**30), (-3, -28), output_zero_point=3)
-    bias = np.array([0, 2**30], np.int32)
-    rows, folded, multiplier, shift = channels_of(op, rows_of([50, 1], [50, 1]), bias)
-    assert rows.tolist() == [[50, 1], [0, 0]]
-    assert requantize(int(folded[1]), int(multiplier[1]), int(shift[1])) == requantize(
-        2**30, 2**30, -28
+def kernel_out(acc: int, step: Step, half: int, t: int) -> int:
+    """What edgeq_tile.h computes; p and the sum fit in int32."""
+    p = 256 * acc + step.fraction
+    y = (p * step.factor >> 32) + half - (step.sign if p < 0 else 0)
+    assert -(2**31) <= p < 2**31
+    assert -(2**31) <= y < 2**31
+    assert 0 <= step.factor < 2**31
+    return min(max(y >> t, -128), 127)
+
+
+def check_channel(channel: Channel, step: Step, half: int, t: int, accs: list[int]) -> None:
+    for acc in accs:
+        got = kernel_out(acc, step, half, t)
+        clamped = min(max(got, channel.activation_min), channel.activation_max)
+        assert clamped == channel.output(acc), (channel, step, acc)
+
+
+@st.composite
+def channels(draw: st.DrawFn) -> Channel:
+    zero_point = draw(st.integers(-128, 127))
+    has_signs = draw(st.booleans())
+    low = draw(st.integers(1 - ACC_LIMIT, ACC_LIMIT - 2))
+    return Channel(
+        multiplier=draw(st.one_of(st.sampled_from(MULTIPLIERS), st.integers(2**30, 2**31 - 1))),
+        right=draw(st.integers(1, 31)),
+        zero_point=zero_point,
+        activation_min=-128 if has_signs else zero_point,
+        activation_max=draw(st.integers(zero_point, 127)),
+        low=low,
+        high=draw(st.integers(low + 1, ACC_LIMIT - 1)),
+        rounding=draw(st.sampled_from(("tflm", "single"))),
     )
-    assert why_no_tile(op, rows_of([50, 1], [50, 1]), bias, DSP) is None
+
+
+@given(channels(), st.integers(1, 16), st.integers(-16, 16), st.data())
+def test_a_channels_step_gives_its_outputs(
+    channel: Channel, t: int, more: int, data: st.DataObject
+) -> None:
+    if channel.output(channel.low) == channel.output(channel.high):
+        return
+    step = step_of(channel, t, more)
+    if step is None:
+        return
+    half = half_of(channel.zero_point, t) + more
+    reach = st.integers(channel.low, channel.high)
+    accs = [channel.low, channel.high, *data.draw(st.lists(reach, min_size=20, max_size=40))]
+    near_zero = [acc for acc in range(-3, 4) if channel.low <= acc <= channel.high]
+    check_channel(channel, step, half, t, accs + near_zero)
+
+
+@pytest.mark.parametrize("multiplier", MULTIPLIERS)
+@pytest.mark.parametrize("right", [5, 6, 7, 8])
+@pytest.mark.parametrize("activation_min", [-128, 0])
+@pytest.mark.parametrize("rounding", ["tflm", "single"])
+def test_every_accumulator_of_usual_channels(
+    multiplier: int, right: int, activation_min: int, rounding: Rounding
+) -> None:
+    low, high = -(1 << 7 + right + 1), 1 << 7 + right + 1
+    channel = Channel(multiplier, right, 0, activation_min, 127, low, high, rounding)
+    step = step_of(channel, PREFERRED_SHIFT)
+    assert step is not None
+    half = half_of(0, PREFERRED_SHIFT)
+    check_channel(channel, step, half, PREFERRED_SHIFT, list(range(low, high + 1)))
+
+
+def test_a_broken_step_is_seen() -> None:
+    channel = Channel(1518500250, 7, -128, -128, 127, 0, 1 << 15)
+    step = step_of(channel, PREFERRED_SHIFT)
+    assert step is not None
+    half = half_of(-128, PREFERRED_SHIFT)
+    broken = Step(step.fraction + 256, step.factor, step.sign)
+    with pytest.raises(AssertionError):
+        check_channel(channel, broken, half, PREFERRED_SHIFT, list(range(1 << 15)))
+
+
+def test_a_channel_with_one_result_needs_no_weights() -> None:
+    op = Product((2**30, 2**30), (-6, -28), output_zero_point=3)
+    bias = np.array([0, 2**30], np.int32)
+    tile = tile_of(op, rows_of([50, 1, 0, 0], [50, 1, 0, 0]), bias)
+    assert isinstance(tile, Tile)
+    first, second = tile.words[0, 4:8:2].tolist()
+    assert (first, second) == (50, 1)
+    # Its outputs are 3 + round(2**30 / 2**29): A - B is p, from the starts alone.
+    p = (int(tile.words[0, 0]) - int(tile.words[0, 1])) % 2**32
+    factor = int(tile.words[0, 4 + 4 + 1])
+    assert (p * factor >> 32) + int(tile.words[0, -1]) >> tile.t == 5
 
 
 @pytest.mark.parametrize(
@@ -121,11 +201,18 @@ def test_the_reason_is_given_where_two_channels_cannot_share_a_word(
     assert reason in str(why_no_tile(op, rows, biases, target))
 
 
-def test_a_group_is_taps_then_biases_with_shifts_then_multipliers() -> None:
-    op = Product((2**30, 2**30 + 1), (-5, -6))
-    words = tile_constant(op, rows_of([1, 2, 3], [4, 5, 6]), np.array([7, -8], np.int32)).values
-    assert words.shape == (1, 2 * 2 + 8)
-    assert words[0, 4:].tolist() == [7 * 256 + 4, -8 * 256 + 5, 0, 0, 2**30, 2**30 + 1, 0, 0]
+def test_a_group_is_starts_then_taps_then_factors_and_fractions() -> None:
+    op = Product((2**30, 2**30 + 1, 2**30), (-5, -6, -7))
+    rows = rows_of([1, 2, 3], [4, 5, 6], [7, 8, 9])
+    tile = tile_of(op, rows, np.array([700, -800, 900], np.int32))
+    assert isinstance(tile, Tile)
+    assert (tile.t, tile.is_signed, tile.words.shape) == (12, False, (1, 4 + 2 * 2 + 4 + 1))
+    words = tile.words[0].tolist()
+    assert words[1] in (700, 701)  # and the whole part of the fraction
+    assert words[3] in (900, 901)
+    assert words[4:6] == [256 * 4 + 1 | 256 * 6 + 3 << 16, 7 | 9 << 16]
+    assert words[8:11] == [2**30, (2**30 + 2) >> 1, 2**28]
+    assert words[12] >> 16 == 0
 
 
 def test_a_large_bias_without_weights_does_not_fit_a_row() -> None:

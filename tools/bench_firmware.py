@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeq.board import load_board
-from edgeq.cli.output import Compiler
+from edgeq.cli.output import Compiler, Purpose
 from edgeq.cli.profile import inputs_of, profile_model
 from edgeq.emulator.cycles import MODELS as CYCLE_MODELS
 from edgeq.emulator.image import read_image
@@ -89,11 +89,13 @@ class Figures:
     equal: bool  # to the interpreter, every byte
 
 
-def measure(graph: Graph, core: str, model: str, compiler: Compiler) -> Figures:
+def measure(
+    graph: Graph, core: str, model: str, compiler: Compiler, optimize: Purpose
+) -> Figures:
     board = load_board(BOARDS[core])
     inputs = inputs_of(graph, None, 1)
     if board.core in CYCLE_MODELS:
-        found = profile_model(graph, board, compiler, inputs)
+        found = profile_model(graph, board, compiler, inputs, optimize)
         profile, result, equal = found.profile, found.build, found.is_equal
         return Figures(
             core,
@@ -109,7 +111,7 @@ def measure(graph: Graph, core: str, model: str, compiler: Compiler) -> Figures:
             equal,
         )
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        firmware = generate(graph, board, folder, self_test=0)
+        firmware = generate(graph, board, folder, self_test=0, optimize=optimize.value)
         result = build(firmware, compiler.value)
         with QemuBoard(result.elf, board, tcp=True, counting=True) as machine:
             with open_link(machine.port) as link:
@@ -237,12 +239,14 @@ def main() -> int:
     parser.add_argument("--compiler", choices=["gcc", "zig", "both"], default="gcc")
     parser.add_argument("--models", nargs="+", choices=list(FILES), default=list(FILES))
     parser.add_argument("--cores", nargs="+", choices=list(BOARDS), default=list(BOARDS))
+    parser.add_argument("--optimize", choices=list(Purpose), default="balanced")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     arguments = parser.parse_args()
     if not MODELS.is_dir():
         print(f"{MODELS}: not there; set EDGEQ_SHARED", file=sys.stderr)
         return 1
     compilers = list(Compiler) if arguments.compiler == "both" else [arguments.compiler]
+    purpose = Purpose(arguments.optimize)
     console, everything, failed = Console(), [], False
     for compiler in map(Compiler, compilers):
         figures = []
@@ -250,7 +254,7 @@ def main() -> int:
             graph = read_model(MODELS / FILES[model])
             for core in arguments.cores:
                 try:
-                    figures.append(measure(graph, core, model, compiler))
+                    figures.append(measure(graph, core, model, compiler, purpose))
                 except EdgeqError as error:
                     failed = True
                     print(f"{model} on {core} by {compiler.value}: {error}", file=sys.stderr)
@@ -261,7 +265,7 @@ def main() -> int:
                     f"{found.model} on {found.core}: outputs differ", style="bold red"
                 )
         tables = Tables(figures, arguments.models)
-        console.rule(f"edgeq by {compiler.value}")
+        console.rule(f"edgeq by {compiler.value}, --optimize {purpose.value}")
         console.print(instructions_table(tables, arguments.cores), "")
         console.print(cycles_table(tables, arguments.cores), "")
         memory_core = "M4" if "M4" in arguments.cores else arguments.cores[0]

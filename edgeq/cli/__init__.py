@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import demo, firmware, model, profile
+from edgeq.cli import analyze, build, demo, firmware, model, profile, quantize
 from edgeq.cli import explain as explaining
 from edgeq.errors import EdgeqError
 
@@ -42,14 +42,16 @@ explain = typer.Typer(help="Show the arithmetic.", no_args_is_help=True)
 app.add_typer(explain, name="explain")
 
 app.command("inspect")(model.inspect_command)
-app.command("quantize")(model.quantize_command)
+app.command("quantize")(quantize.quantize_command)
+app.command("check-data")(quantize.check_data_command)
 app.command("export")(model.export_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
+app.command("analyze")(analyze.analyze_command)
 app.command("demo")(demo.demo_command)
 app.command("boards")(firmware.boards_command)
-app.command("generate")(firmware.generate_command)
-app.command("build")(firmware.build_command)
+app.command("generate")(build.generate_command)
+app.command("build")(build.build_command)
 app.command("emulate")(firmware.emulate_command)
 app.command("stream")(firmware.stream_command)
 app.command("verify")(firmware.verify_command)

@@ -1,4 +1,4 @@
-"""Commands on boards: boards, generate, build, emulate, stream, verify."""
+"""Commands on boards: boards, emulate, stream, verify."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from edgeq.cli.output import (
     InputScaleOption,
     JsonOption,
     ModelArgument,
+    OptimizeOption,
+    Purpose,
     console,
     plain,
     progress_bar,
@@ -33,7 +35,7 @@ from edgeq.cli.output import (
 from edgeq.data import read_input
 from edgeq.digest import graph_digest
 from edgeq.emulator import start
-from edgeq.errors import BoardError, DataError, ToolError
+from edgeq.errors import BoardError, DataError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
@@ -45,7 +47,6 @@ from edgeq.stream.recorder import decode_outputs
 from edgeq.stream.verify import Verification, verify
 
 if TYPE_CHECKING:
-    from edgeq.emulator.stack import StackBound
     from firmware_gen import GeneratedFirmware
     from firmware_gen.toolchain import BuildResult
 
@@ -58,13 +59,6 @@ _PROVENANCE = {
     EmulatorKind.qemu: "emulated: QEMU's clock, which says nothing about speed",
 }
 BaudOption = Annotated[int, typer.Option(help="Baud rate of the serial port.")]
-FolderOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
-SamplesOption = Annotated[
-    Path | None,
-    typer.Option(
-        help=".npz or .npy of samples to store in flash; the board then streams them."
-    ),
-]
 
 
 def boards_command(
@@ -78,12 +72,13 @@ def boards_command(
     rows = []
     for name in board_names():
         board = load_board(name)
-        fits = None if graph is None else _fits(graph, board)
-        rows.append(picture.board_row(board, board.core != "cortex-m55", fits))
+        fit = None if graph is None else fits(graph, board)
+        rows.append(picture.board_row(board, board.core != "cortex-m55", fit))
     show(json, rows, picture.boards_picture(rows))
 
 
-def _fits(graph: Graph, board: Board) -> str:
+def fits(graph: Graph, board: Board) -> str:
+    """What of the board's memories an arranged integer graph lacks; "yes" if nothing."""
     from firmware_gen import check_fit
     from firmware_gen.cores import core_of
     from firmware_gen.layers import choose_kernels, scratch_of
@@ -96,76 +91,6 @@ def _fits(graph: Graph, board: Board) -> str:
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
     return "yes"
-
-
-def generate_command(
-    model: ModelArgument,
-    board: BoardOption,
-    output: FolderOption,
-    samples: SamplesOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write C firmware for a board: a folder that builds as it is, without edgeq."""
-    firmware = _generated(model, load_board(board), output, samples)
-    files = sorted(p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file())
-    record = {
-        "folder": output,
-        "board": firmware.board.name,
-        "digest": firmware.digest,
-        "rounding": firmware.graph.rounding,
-        "arena_nbytes": firmware.plan.arena_nbytes,
-        "constant_nbytes": firmware.model.constant_nbytes,
-        "files": files,
-    }
-    show(
-        json,
-        record,
-        f"{output}: {len(files)} files for {firmware.board.title}\n"
-        f"arena {firmware.plan.arena_nbytes:,} bytes, constants "
-        f"{firmware.model.constant_nbytes:,} bytes, rounding {firmware.graph.rounding}\n"
-        f"next: make -C {output}, or edgeq build (no system compiler needed)",
-    )
-
-
-def build_command(
-    model: ModelArgument,
-    board: BoardOption,
-    output: FolderOption,
-    compiler: CompilerOption = None,
-    samples: SamplesOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
-    firmware = _generated(model, load_board(board), output, samples)
-    result = _built(firmware, compiler)
-    bound = _stack_bound(result.elf, firmware.board)
-    record = {
-        "build": result,
-        "board": firmware.board.name,
-        "digest": firmware.digest,
-        "rounding": firmware.graph.rounding,
-        "stack_bound_nbytes": bound.known_nbytes if bound else None,
-    }
-    show(
-        json,
-        record,
-        picture.memory_picture(
-            firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
-        ),
-        picture.stack_text(bound, result.stack_nbytes),
-        f"{result.elf} by {result.compiler}, rounding {firmware.graph.rounding}",
-    )
-
-
-def _stack_bound(elf: Path, board: Board) -> StackBound | None:
-    """Of the whole program; None without the package that reads its code."""
-    from edgeq.emulator.image import read_image
-    from edgeq.emulator.stack import firmware_bounds
-
-    try:
-        return firmware_bounds(read_image(elf), board.core)[1]
-    except ToolError:
-        return None
 
 
 def quantized_model(path: Path) -> Graph:
@@ -183,17 +108,8 @@ def quantized_model(path: Path) -> Graph:
     return graph
 
 
-def _generated(
-    model: Path, board: Board, folder: Path, samples: Path | None
-) -> GeneratedFirmware:
-    from firmware_gen import generate
-
-    graph = quantized_model(model)
-    stored = None if samples is None else read_input(graph, samples)
-    return generate(graph, board, folder, samples=stored)
-
-
-def _built(firmware: GeneratedFirmware, compiler: Compiler | None) -> BuildResult:
+def built(firmware: GeneratedFirmware, compiler: Compiler | None) -> BuildResult:
+    """The image of generated firmware; progress is told on stderr."""
     from firmware_gen import build
 
     return build(firmware, compiler.value if compiler else None, progress=say)
@@ -320,6 +236,7 @@ def verify_command(
     compiler: CompilerOption = None,
     count: Annotated[int | None, typer.Option(min=1, help="Only the first COUNT.")] = None,
     input_scale: InputScaleOption = None,
+    optimize_for: OptimizeOption = Purpose.balanced,
     baud: BaudOption = 115_200,
     json: JsonOption = False,
 ) -> None:
@@ -333,7 +250,8 @@ def verify_command(
     with ExitStack() as stack:
         where = port or f"{board} ({emulator.value})"
         if port is None:
-            port = stack.enter_context(_emulated(graph, load_board(board), emulator, compiler))
+            emulated = _emulated(graph, load_board(board), emulator, compiler, optimize_for)
+            port = stack.enter_context(emulated)
         link = stack.enter_context(open_link(port, baud))
         with progress_bar("verifying") as progress:
             found: Verification = verify(link, graph, [x], progress)
@@ -363,13 +281,18 @@ def verify_command(
 
 @contextmanager
 def _emulated(
-    graph: Graph, board: Board, emulator: EmulatorKind, compiler: Compiler | None
+    graph: Graph,
+    board: Board,
+    emulator: EmulatorKind,
+    compiler: Compiler | None,
+    optimize_for: Purpose,
 ) -> Iterator[str]:
     """The port of an emulated board that runs the graph."""
     from firmware_gen import generate
 
     with tempfile.TemporaryDirectory(prefix="edgeq-verify-") as folder:
-        result = _built(generate(graph, board, folder, self_test=0), compiler)
+        firmware = generate(graph, board, folder, self_test=0, optimize=optimize_for.value)
+        result = built(firmware, compiler)
         with start(result.elf, board, emulator.value) as machine:
             yield machine.port
             machine.check()

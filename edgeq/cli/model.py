@@ -1,4 +1,4 @@
-"""Commands on models alone: inspect, quantize, export, run, evaluate."""
+"""Commands on models alone: inspect, export, run, evaluate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import numpy as np
 import typer
 
 from edgeq.cli.output import (
-    CountOption,
     InputScaleOption,
     JsonOption,
     ModelArgument,
-    RoundingKind,
     console,
     progress_bar,
     say,
@@ -23,14 +21,10 @@ from edgeq.data import read_input, read_labelled, to_input
 from edgeq.errors import DataError
 from edgeq.evaluate import evaluate, run_graph
 from edgeq.exporters import write_model
-from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
-from edgeq.model_file import save_graph
 from edgeq.passes import optimize
 from edgeq.passes.arrange import arrange
-from edgeq.passes.round_as import round_as
-from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
 
@@ -65,89 +59,6 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     )
 
 
-def quantize_command(
-    model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
-    calibration: Annotated[
-        Path | None, typer.Option(help=".npz or .npy of representative samples.")
-    ] = None,
-    count: CountOption = None,
-    input_scale: InputScaleOption = None,
-    rounding: Annotated[
-        RoundingKind | None,
-        typer.Option(help="How products are rounded (`edgeq explain rounding`); else tflm."),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Quantize a float model after training, calibrated by min/max over samples.
-
-    A model that is quantized already keeps its scales and gets another --rounding.
-    """
-    graph = read_model(model)
-    if graph.is_quantized:
-        _round_as(graph, model, output, calibration, rounding, json)
-        return
-    if calibration is None:
-        raise DataError(f"{model}: is a float model; name its samples with --calibration")
-    x = read_input(graph, calibration, input_scale, count, say)
-    with progress_bar("calibrating") as progress:
-        quantized = quantize(
-            graph, x, rounding=rounding.value if rounding else "tflm", progress=progress
-        )
-    save_graph(quantized, output)
-    plan = plan_memory(arrange(optimize(quantized)))
-    source = quantized.input_tensors()[0]
-    record = {
-        "output": output,
-        "samples": len(x),
-        "layers": len(quantized.nodes),
-        "float_weight_nbytes": _weight_nbytes(graph),
-        "weight_nbytes": _weight_nbytes(quantized),
-        "arena_nbytes": plan.arena_nbytes,
-        "rounding": quantized.rounding,
-        "input": picture.tensor_row(source),
-    }
-    show(
-        json,
-        record,
-        f"{output}: {len(quantized.nodes)} integer layers, calibrated on {len(x)} samples\n"
-        f"weights {_weight_nbytes(graph):,} -> {_weight_nbytes(quantized):,} bytes, "
-        f"arena {plan.arena_nbytes:,} bytes, rounding {quantized.rounding}",
-    )
-
-
-def _round_as(
-    graph: Graph,
-    model: Path,
-    output: Path,
-    calibration: Path | None,
-    rounding: RoundingKind | None,
-    json: bool,
-) -> None:
-    """Write the integer graph of `model` with another rounding."""
-    if rounding is None or calibration is not None:
-        raise DataError(
-            f"{model}: is quantized already; it can be used as it is, or get another "
-            "--rounding, without --calibration"
-        )
-    converted = round_as(graph, rounding.value)
-    save_graph(converted, output)
-    record = {
-        "output": output,
-        "layers": len(converted.nodes),
-        "weight_nbytes": _weight_nbytes(converted),
-        "rounding": converted.rounding,
-        "rounding_before": graph.rounding,
-        "input": picture.tensor_row(converted.input_tensors()[0]),
-    }
-    show(
-        json,
-        record,
-        f"{output}: {len(converted.nodes)} integer layers, scales and weights as they were, "
-        f"rounding {graph.rounding} -> {converted.rounding}",
-    )
-
-
 def export_command(
     model: ModelArgument,
     output: Annotated[
@@ -169,10 +80,6 @@ def export_command(
         {"output": output, "nbytes": nbytes, "layers": len(graph.nodes)},
         f"{output}: {len(graph.nodes)} layers, {nbytes:,} bytes ({same})",
     )
-
-
-def _weight_nbytes(graph: Graph) -> int:
-    return sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
 
 
 def run_command(

@@ -41,9 +41,23 @@ class Compiler(StrEnum):
     zig = "zig"
 
 
+class Purpose(StrEnum):
+    """What generated code is for."""
+
+    speed = "speed"
+    size = "size"
+    balanced = "balanced"
+
+
 EmulatorOption = Annotated[EmulatorKind, typer.Option(help="Which emulator runs the board.")]
 CompilerOption = Annotated[
     Compiler | None, typer.Option(help="arm-none-eabi-gcc, or zig's clang; else what is there.")
+]
+OptimizeOption = Annotated[
+    Purpose,
+    typer.Option(
+        "--optimize", help="What the code is for; the bytes that it computes are the same."
+    ),
 ]
 
 
@@ -91,10 +105,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-@contextmanager
-def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while work goes on; yields a function of (done, in all)."""
-    with Progress(
+def _bar(unit: str) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -103,11 +115,31 @@ def progress_bar(title: str, unit: str = "samples") -> Iterator[Callable[[int, i
         console=stderr,
         transient=True,
         disable=not stderr.is_terminal,  # else it leaves empty lines in a log
-    ) as progress:
+    )
+
+
+@contextmanager
+def progress_bar(
+    title: str, unit: str = "samples"
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr while work goes on; yields a function of (done, in all)."""
+    with _bar(unit) as progress:
         task = progress.add_task(title, total=None)
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def progress_stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for work in stages; yields a function of (stage, done, in all)."""
+    with _bar("") as progress:
+        task = progress.add_task("", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            progress.update(task, description=stage, completed=done, total=total)
 
         yield update
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +12,15 @@ import numpy as np
 import typer
 
 from edgeq.board import Board, load_board
-from edgeq.cli.firmware import quantized_model
+from edgeq.cli.firmware import BaudOption, quantized_model
 from edgeq.cli.output import (
     BoardOption,
     Compiler,
     CompilerOption,
     InputScaleOption,
     JsonOption,
+    OptimizeOption,
+    Purpose,
     console,
     progress_bar,
     say,
@@ -31,11 +33,13 @@ from edgeq.graph import Array, Graph
 from edgeq.report import profile as picture
 from edgeq.report.profile import ModelProfile
 from edgeq.stream import open_link
+from edgeq.stream.measure import measure
 from edgeq.stream.verify import verify
 
 if TYPE_CHECKING:
     from firmware_gen.toolchain import BuildResult
 
+_TIMEOUT_S = 60.0  # of one inference on a board
 _RUN, _STACK_TOP = "edgeq_model_run", "edgeq_stack_top"
 
 
@@ -50,12 +54,18 @@ def profile_command(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Mean over the first COUNT inputs.")] = 1,
     input_scale: InputScaleOption = None,
+    optimize_for: OptimizeOption = Purpose.balanced,
     elf: Annotated[
         Path | None, typer.Option(help="Profile a function of this firmware instead.")
     ] = None,
     function: Annotated[
         str | None, typer.Option(help="With --elf: the function, which the firmware calls.")
     ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(help="Ask the board there too: its firmware built with --measured."),
+    ] = None,
+    baud: BaudOption = 115_200,
     json: JsonOption = False,
 ) -> None:
     """Show what each layer costs: instructions, estimated cycles, code, weights, memory."""
@@ -68,7 +78,14 @@ def profile_command(
     if model is None:
         raise DataError("profile takes a model, or --elf with --function")
     graph = quantized_model(model)
-    found = profile_model(graph, target, compiler, inputs_of(graph, data, count, input_scale))
+    inputs = inputs_of(graph, data, count, input_scale)
+    found = profile_model(graph, target, compiler, inputs, optimize_for)
+    if port is not None:
+        with open_link(port, baud, _TIMEOUT_S) as link, progress_bar("measuring") as progress:
+            counted = measure(link, graph, target.name, found.called, inputs, progress)
+        counts = dict(zip(found.called, counted.counts, strict=True))
+        profile = picture.with_counts(found.profile, counted.kind, counts, counted.runs)
+        found = replace(found, profile=profile)
     record = {"profile": found.profile, "build": found.build, "equal": found.is_equal}
     show(
         json,
@@ -102,6 +119,7 @@ class Profiled:
     build: BuildResult
     is_equal: bool
     ticks: tuple[int, ...]  # of the firmware's own clock, by input
+    called: tuple[str, ...]  # C names of the layers with code, in order
 
 
 def inputs_of(
@@ -125,7 +143,11 @@ def inputs_of(
 
 
 def profile_model(
-    graph: Graph, board: Board, compiler: Compiler | None, inputs: Sequence[Array]
+    graph: Graph,
+    board: Board,
+    compiler: Compiler | None,
+    inputs: Sequence[Array],
+    optimize_for: Purpose = Purpose.balanced,
 ) -> Profiled:
     """Build a graph's firmware, run it on the virtual board, and measure each inference.
 
@@ -150,7 +172,7 @@ def profile_model(
     from firmware_gen.image import read_symbols
 
     with tempfile.TemporaryDirectory(prefix="edgeq-profile-") as folder:
-        firmware = generate(graph, board, folder, self_test=0)
+        firmware = generate(graph, board, folder, self_test=0, optimize=optimize_for.value)
         result = build(firmware, compiler.value if compiler else None, progress=say)
         image = read_image(result.elf)
         code = firmware.model
@@ -172,4 +194,4 @@ def profile_model(
         stack_top,
         firmware_bounds(image, board.core),
     )
-    return Profiled(profile, result, found.is_equal, found.ticks)
+    return Profiled(profile, result, found.is_equal, found.ticks, code.called)

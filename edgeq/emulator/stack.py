@@ -4,12 +4,13 @@ Every path through a function is followed from its start, with the stack pointer
 call adds the callee's own worst case at that depth. After a jump through a register anything in
 the function that is not reached otherwise may come next. What cannot be followed (a call
 through a register, a stack pointer set from a register, recursion) is named, and then there is
-no bound. Vector instructions, which capstone 5 does not know, leave the stack pointer alone.
+no bound. Vector instructions and loops of the M55, which capstone 5 does not know, are taken by
+their encodings: loops go both ways, and only a load or store with writeback to sp moves it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeq.emulator.decode import LR, PC, Decoder, Instruction, Kind
 from edgeq.emulator.image import Function, Image
@@ -128,6 +129,10 @@ class StackAnalysis:
         if address in self._in_it:
             return self._in_it[address]
         first = int.from_bytes(self.bytes_at(address, 2), "little")
+        if first & 0xFF80 == 0xF000:
+            loop = _loop(address, self.bytes_at(address, 4))
+            if loop is not None:
+                return loop
         is_it = first & 0xFF00 == 0xBF00 and first & 0xF != 0
         code = self.bytes_at(address, _IT_NBYTES if is_it else 4)
         found = self._decoder.decode_some(address, code)
@@ -158,8 +163,21 @@ def _is_vector(first: int) -> bool:
     )
 
 
+def _loop(address: int, code: bytes) -> Instruction | None:
+    """WLS, WLSTP, LE and LETP: a branch that may be taken (DDI0553B, C2.4.84 and C2.4.226)."""
+    first, second = (int.from_bytes(code[i : i + 2], "little") for i in (0, 2))
+    if len(code) < 4 or second & 0xF001 != 0xC001:
+        return None
+    distance = (second >> 1 & 0x3FF) << 2 | (second >> 11 & 1) << 1
+    target = address + 4 + (-distance if first & 0xF == 0xF else distance)
+    plain = _plain(address, code)
+    return replace(plain, kind=Kind.BRANCH, target=target, is_conditional=True)
+
+
 def _plain(address: int, code: bytes) -> Instruction:
     none: frozenset[int] = frozenset()
+    first = int.from_bytes(code[:2], "little")
+    is_access = first >> 9 == 0xEC >> 1  # bit 5: writeback; the lowest four the base
     return Instruction(
         address=address,
         nbytes=4,
@@ -173,7 +191,7 @@ def _plain(address: int, code: bytes) -> Instruction:
         registers=0,
         target=None,
         is_conditional=False,
-        sp_change=0,
+        sp_change=None if is_access and first & 0x2F == 0x2D else 0,
     )
 
 

@@ -29,13 +29,14 @@ _CPUID = {
     "cortex-m33": 0x410FD213,
 }
 _ICSR, _VTOR, _AIRCR, _SHPR1, _SHPR3, _CPACR = 0xD04, 0xD08, 0xD0C, 0xD18, 0xD20, 0xD88
+_DEMCR = 0xDFC
 _AIRCR_KEY, _SYSRESETREQ = 0x05FA, 1 << 2
 _PENDSTCLR, _PENDSTSET, _PENDSVCLR, _PENDSVSET = 1 << 25, 1 << 26, 1 << 27, 1 << 28
 # Remembered: ACTLR, SCR, CCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR, AFSR, CSSELR, CPACR, DEMCR,
 # FPCCR, FPCAR, FPDSCR
 _PLAIN = frozenset(
     {0x008, 0xD10, 0xD14, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38, 0xD3C, 0xD84, _CPACR}
-    | {0xDFC, 0xF34, 0xF38, 0xF3C}
+    | {_DEMCR, 0xF34, 0xF38, 0xF3C}
 )
 _WRITE_ONE_CLEARS = frozenset({0xD28, 0xD2C, 0xD30})
 # Identification (0xD40-0xD7C), CCSIDR, MPU_TYPE (no regions), MVFR0-2, ICTR: read as zero
@@ -121,6 +122,11 @@ class SystemControl:
             state.clear()
         self._priorities.clear()
         self.reset_wanted = False
+
+    @property
+    def is_traced(self) -> bool:
+        """DEMCR.TRCENA."""
+        return bool(self._registers.get(_DEMCR, 0) >> 24 & 1)
 
     def update(self) -> None:
         """Let SysTick reach the present."""

@@ -19,7 +19,7 @@ from unicorn import arm_const as arm
 from unicorn import unicorn_const as const
 
 from edgeq.board import Board
-from edgeq.emulator import exceptions, native
+from edgeq.emulator import dwt, exceptions, native
 from edgeq.emulator.base import Emulator
 from edgeq.emulator.chips import Context
 from edgeq.emulator.chips.table import chip_of
@@ -73,6 +73,7 @@ class VirtualBoard(Emulator):
         self._skipped = 0  # ticks slept through
         self._sleeps = (-1, 0)  # address of the last WFI, and how often it slept for nothing
         self._system = SystemControl(board.core, self._now, self._look_again)
+        self._dwt = dwt.Dwt(self._now, lambda: self._system.is_traced)
         context = Context(board, self._now, self._look_again, self._system.pending.add)
         self._chip = chip_of(context)
         self._uart_used = False
@@ -100,12 +101,15 @@ class VirtualBoard(Emulator):
         nbytes = max(model.nbytes, self._chip.uart_nbytes)
         self._machine.add_uart(uart.base, model, nbytes)
         self._machine.add_registers(BASE, NBYTES, self._system.read, self._system.write)
+        if not self._board.core.startswith("cortex-m0"):  # whose DWT has no counter
+            self._machine.add_registers(dwt.BASE, dwt.NBYTES, self._dwt.read, self._dwt.write)
         for peripheral in self._chip.peripherals:
             self._machine.add_peripheral(peripheral)
 
     def _reset(self) -> None:
         origin = self._board.flash.origin
         self._system.vtor = origin
+        self._dwt.reset()
         for peripheral in self._chip.peripherals:
             peripheral.reset()
         if self._chip.boot is None:

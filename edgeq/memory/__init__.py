@@ -4,7 +4,7 @@
 `plan` gives the MemoryPlan of a graph. passes/arrange.py prepares a graph for it.
 """
 
-from edgeq.memory.blocks import ALIGNMENT, scratch_name
+from edgeq.memory.blocks import ALIGNMENT, Scratch, scratch_name
 from edgeq.memory.plan import MemoryPlan, Overlap, Placement, plan_memory
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MemoryPlan",
     "Overlap",
     "Placement",
+    "Scratch",
     "plan_memory",
     "scratch_name",
 ]

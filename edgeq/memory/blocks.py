@@ -3,12 +3,13 @@
 Steps are node indices; a graph input is live from step -1, a graph output until the step after
 the last node. A RESHAPE and its input are one block. Two blocks that live at one step are
 disjoint, but for an operator's output and an input that dies there: `overlap_nbytes` of the
-operator says how far below the input the output must start.
+operator says how far below the input the output must start. A kernel that works in another
+order than by rows (Scratch.exact) wants its output exactly over that input, or apart from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.errors import GraphError
@@ -16,6 +17,23 @@ from edgeq.graph import Graph, Node
 from edgeq.ops.op import IntegerOp
 
 ALIGNMENT = 4  # bytes; of every offset: kernels read words
+
+
+class Scratch(dict[str, int]):
+    """Bytes of scratch by name of the node, and the nodes whose output does not slide.
+
+    The output of a node in `exact` begins at the same byte as an input that dies there, or has
+    no byte in common with it.
+    """
+
+    def __init__(self, nbytes: Mapping[str, int], exact: Iterable[str] = ()) -> None:
+        super().__init__(nbytes)
+        self.exact = frozenset(exact)
+
+
+def is_exact(node: Node, scratch: Mapping[str, int] | None) -> bool:
+    """Whether the node is in Scratch.exact."""
+    return isinstance(scratch, Scratch) and node.name in scratch.exact
 
 
 def scratch_name(node: Node) -> str:
@@ -58,12 +76,14 @@ class Layout:
     """What the search places: blocks, and which may overlap.
 
     `slides[out, x]` = d: block `out` may lie over block `x` if x starts d bytes or more after
-    it; d is a multiple of ALIGNMENT. Pairs that meet and are not in it are disjoint.
+    it; d is a multiple of ALIGNMENT. Pairs in `exact` begin at the same byte or are disjoint.
+    Other pairs that meet are disjoint.
     """
 
     blocks: tuple[Block, ...]
     slides: dict[tuple[int, int], int]
     steps: int  # nodes of the graph
+    exact: frozenset[tuple[int, int]] = frozenset()  # (out, x)
 
 
 def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
@@ -109,14 +129,19 @@ def layout_of(graph: Graph, scratch: Mapping[str, int] | None = None) -> Layout:
         if nbytes := scratch_nbytes(graph, node, scratch):
             blocks.append(Block([scratch_name(node)], nbytes, step, step))
     slides: dict[tuple[int, int], int] = {}
+    exact: set[tuple[int, int]] = set()
     for step, node in enumerate(graph.nodes):
         out = index_of[node.name]
         if len(node.outputs) == 1 and blocks[out].first_step == step:
             for x in sorted({index_of[n] for n in node.inputs if n in index_of}):
                 distance = overlap_of(graph, node, blocks[x].names)
-                if distance is not None and blocks[x].last_step == step:
+                if distance is None or blocks[x].last_step != step:
+                    continue
+                if is_exact(node, scratch):
+                    exact.add((out, x))
+                else:
                     slides[out, x] = distance
-    return Layout(tuple(blocks), slides, len(graph.nodes))
+    return Layout(tuple(blocks), slides, len(graph.nodes), frozenset(exact))
 
 
 def _is_alias(node: Node) -> bool:
@@ -154,18 +179,20 @@ def lower_bound(layout: Layout) -> tuple[int, int]:
     """(bytes, step): no plan has a smaller arena; the first step at which that many are needed.
 
     Proof: at a step, the blocks that live are disjoint, but for the node's output and dying
-    inputs in `slides`. The bytes that they cover are therefore the sum of their sizes less what
-    the output shares with those inputs, which is at most shared_nbytes; and the arena is no
-    smaller than the bytes covered at any one step.
+    inputs in `slides` and `exact`. The bytes that they cover are therefore the sum of their
+    sizes less what the output shares with those inputs, which is at most shared_nbytes (of a
+    pair in `exact`, that of a slide of 0); and the arena is no smaller than the bytes covered
+    at any one step.
     """
     best, peak = 0, -1
+    distances = layout.slides | dict.fromkeys(layout.exact, 0)
     for step in range(-1, layout.steps + 1):
         total = 0
         for b in layout.blocks:
             if b.first_step <= step <= b.last_step:
                 total += b.nbytes
         slides: dict[int, list[tuple[int, int]]] = {}
-        for (out, x), distance in layout.slides.items():
+        for (out, x), distance in distances.items():
             if layout.blocks[out].first_step == step:
                 slides.setdefault(out, []).append((layout.blocks[x].nbytes, distance))
         for out, dying in slides.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from edgeq.memory.blocks import ALIGNMENT, Block, Layout, aligned
 
@@ -19,19 +20,20 @@ STARTS = 4  # greedy results that it starts from
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Sizes, and for each block (other, below, above) of every block that it meets.
+    """Sizes, and for each block (other, below, above, exact) of every block that it meets.
 
-    It is at least `below` bytes below the other, or at least `above` above it.
+    It is at least `below` bytes below the other, or at least `above` above it, or, if `exact`,
+    at the same byte.
     """
 
     nbytes: tuple[int, ...]
-    of: tuple[tuple[tuple[int, int, int], ...], ...]
+    of: tuple[tuple[tuple[int, int, int, bool], ...], ...]
 
     @staticmethod
     def from_layout(layout: Layout) -> Pairs:
         """The pairs that constrain each other at all."""
         blocks = layout.blocks
-        rows: list[list[tuple[int, int, int]]] = [[] for _ in blocks]
+        rows: list[list[tuple[int, int, int, bool]]] = [[] for _ in blocks]
         for i, a in enumerate(blocks):
             for j in range(i + 1, len(blocks)):
                 if not a.meets(blocks[j]):
@@ -39,8 +41,9 @@ class Pairs:
                 i_below = layout.slides.get((i, j), aligned(a.nbytes))
                 j_below = layout.slides.get((j, i), aligned(blocks[j].nbytes))
                 if i_below + j_below > ALIGNMENT:  # else no offset is forbidden
-                    rows[i].append((j, i_below, j_below))
-                    rows[j].append((i, j_below, i_below))
+                    exact = (i, j) in layout.exact or (j, i) in layout.exact
+                    rows[i].append((j, i_below, j_below, exact))
+                    rows[j].append((i, j_below, i_below, exact))
         return Pairs(tuple(b.nbytes for b in blocks), tuple(map(tuple, rows)))
 
 
@@ -49,13 +52,15 @@ def lowest_fit(pairs: Pairs, order: Sequence[int]) -> tuple[int, list[int]]:
     offsets = [-1] * len(pairs.nbytes)
     size = 0
     for block in order:
-        forbidden = sorted(
-            [
-                (offsets[other] - below, offsets[other] + above)
-                for other, below, above in pairs.of[block]
-                if offsets[other] >= 0
-            ]
-        )
+        forbidden = []
+        for other, below, above, exact in pairs.of[block]:
+            if (there := offsets[other]) < 0:
+                continue
+            if exact:
+                forbidden += [(there - below, there), (there, there + above)]
+            else:
+                forbidden.append((there - below, there + above))
+        forbidden.sort()
         at = 0
         for low, high in forbidden:
             if at <= low:
@@ -139,8 +144,9 @@ def _critical(pairs: Pairs, size: int, offsets: list[int]) -> list[int]:
             stack.append(block)
             wanted += [
                 other
-                for other, _, above in pairs.of[block]
-                if offsets[other] + above == offsets[block] > 0
+                for other, _, above, exact in pairs.of[block]
+                if offsets[other] + (0 if exact else above) == offsets[block] > 0
+                or offsets[other] + above == offsets[block] > 0
             ]
     return stack
 
@@ -163,15 +169,51 @@ def _orders(blocks: Sequence[Block]) -> Iterable[list[int]]:
 
 
 def exact_size(layout: Layout, enough: int = 0) -> int:
-    """The smallest arena of all: branch and bound, for layouts of about nine blocks.
+    """The smallest arena of all, for layouts of about nine blocks.
+
+    The least over all choices of the pairs in Layout.exact that do begin at the same byte.
+    """
+    pairs = Pairs.from_layout(layout)
+    best = sum(map(aligned, pairs.nbytes))
+    for count in range(len(layout.exact), -1, -1):
+        for together in combinations(sorted(layout.exact), count):
+            if (joined := _joined(pairs, together)) is not None:
+                best = min(best, _branch_and_bound(joined, best, enough))
+    return best
+
+
+def _joined(pairs: Pairs, together: Sequence[tuple[int, int]]) -> Pairs | None:
+    """Blocks that begin at one byte as one block, all others disjoint; None: impossible."""
+    root = list(range(len(pairs.nbytes)))
+    for a, b in together:
+        root = [root[a] if r == root[b] else r for r in root]
+    allowed = {frozenset(pair) for pair in together}
+    kept = sorted(set(root))
+    rows: list[dict[int, tuple[int, int]]] = [{} for _ in kept]
+    for block, row in enumerate(pairs.of):
+        for other, below, above, _ in row:
+            if root[block] == root[other]:
+                if frozenset((block, other)) not in allowed:
+                    return None
+                continue
+            mine, theirs = kept.index(root[block]), kept.index(root[other])
+            known = rows[mine].get(theirs, (below, above))
+            rows[mine][theirs] = max(below, known[0]), max(above, known[1])
+    nbytes = [max(n for n, r in zip(pairs.nbytes, root, strict=True) if r == k) for k in kept]
+    return Pairs(
+        tuple(nbytes),
+        tuple(tuple((j, *distances, False) for j, distances in row.items()) for row in rows),
+    )
+
+
+def _branch_and_bound(pairs: Pairs, best: int, enough: int) -> int:
+    """The smallest arena, or `best`.
 
     Blocks are placed by ascending offset, each as low as those below it allow: some optimal
     plan is of that kind (see above). A branch ends where a block, placed now or later, would
     reach the best size known.
     """
-    pairs = Pairs.from_layout(layout)
     count = len(pairs.nbytes)
-    best = sum(map(aligned, pairs.nbytes))
     floor = [0] * count  # the lowest offset above all that is placed
 
     def place(left: int, last: int, size: int) -> None:
@@ -186,8 +228,8 @@ def exact_size(layout: Layout, enough: int = 0) -> int:
             at = floor[block]
             if at < last or at + pairs.nbytes[block] >= best:
                 continue
-            saved = [(other, floor[other]) for other, _, _ in pairs.of[block]]
-            for other, below, _ in pairs.of[block]:
+            saved = [(other, floor[other]) for other, *_ in pairs.of[block]]
+            for other, below, *_ in pairs.of[block]:
                 if left >> other & 1:
                     floor[other] = max(floor[other], at + below)
             place(left & ~(1 << block), at, max(size, at + pairs.nbytes[block]))

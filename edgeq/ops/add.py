@@ -157,12 +157,12 @@ class QuantizedAdd(IntegerOp):
         a, b = (np.broadcast_to(x, shape).ravel().tolist() for x in arrays)
         out = np.empty(math.prod(shape), np.int8)
         for i, (q1, q2) in enumerate(zip(a, b, strict=True)):
-            total = self._rescaled(q1, 1) + self._rescaled(q2, 2)
+            total = self.rescaled(q1, 1) + self.rescaled(q2, 2)
             y = requantize_by(self.rounding, total, self.output_multiplier, self.output_shift)
             out[i] = clamp(y + self.output_zero_point, self.activation_min, self.activation_max)
         return (out.reshape(shape),)
 
-    def _rescaled(self, q: int, number: int) -> int:
+    def rescaled(self, q: int, number: int) -> int:
         """Value q of input `number` on the common scale."""
         zero_point, multiplier, shift = (
             (self.input1_zero_point, self.input1_multiplier, self.input1_shift),
@@ -178,7 +178,7 @@ class QuantizedAdd(IntegerOp):
         out = outputs[0]
         values = range(-128, 128)
         tables = [
-            np.array([self._rescaled(q, number) for q in values], np.int32) for number in (1, 2)
+            np.array([self.rescaled(q, number) for q in values], np.int32) for number in (1, 2)
         ]
         shapes = [x.shape for x in inputs]
         shape = out.shape

@@ -17,15 +17,18 @@ TINY_RANGE = 1e-20  # a range below this is taken as nothing but 0
 BIAS_LIMIT = 2**29  # |bias| at most; leaves three quarters of int32 to the products
 
 
-def range_params(low: float, high: float) -> QuantParams:
-    """Asymmetric int8 parameters of the range [low, high], first widened to hold 0.
+def range_params(low: float, high: float, *, symmetric: bool = False) -> QuantParams:
+    """int8 parameters of the range [low, high], first widened to hold 0.
 
     scale = (r_max - r_min) / (q_max - q_min),  zero_point = round(q_min - r_min / scale),
-    clamped. A range of nothing but 0 gets scale 1.
+    clamped; symmetric: scale = max(|r_min|, |r_max|) / q_max, zero_point = 0.
+    A range of nothing but 0 gets scale 1.
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     if high - low < TINY_RANGE:
         return QuantParams((1.0,), 0)
+    if symmetric:
+        return QuantParams((float(np.float32(max(-low, high) / INT8_MAX)),), 0)
     scale = float(np.float32((high - low) / (INT8_MAX - INT8_MIN)))
     return QuantParams(
         (scale,), clamp(round_half_away(INT8_MIN - low / scale), INT8_MIN, INT8_MAX)
@@ -58,22 +61,27 @@ def quantize_filter(
     input_scale: float,
     axis: int,
     *,
-    per_channel: bool = True,
+    grid: QuantParams | None = None,
 ) -> tuple[Array, QuantParams, Array]:
     """int8 filter, its scales along `axis`, int32 bias (O,).
 
-    Filters are symmetric, zero_point 0, q in [-127, 127]: scale_w[o] = max|w[o]| / 127.
+    Filters are symmetric, zero_point 0, q in [-127, 127]: scale_w[o] = max|w[o]| / 127, or that
+    of the `grid` that the weights are on already, per channel or one for all.
     Bias: scale = input_scale * scale_w[o]. A scale is raised where the bias would else leave
     +-BIAS_LIMIT, as it would in a channel of tiny or zero weights.
     """
+    per_channel = grid is None or grid.axis is not None
     channels = weights.shape[axis]
     rows = np.moveaxis(weights, axis, 0).reshape(channels, -1).astype(np.float64)
     real_bias = np.zeros(channels) if bias is None else bias.astype(np.float64)
     peak = np.abs(rows).max(axis=1)
-    if not per_channel:
-        peak = np.full(channels, peak.max())
+    natural = peak / 127
+    if grid is not None:
+        filled = peak > 0 if per_channel else peak.max(keepdims=True) > 0
+        natural = np.where(filled, grid.scale, 0.0)
     floor = np.abs(real_bias) / (input_scale * BIAS_LIMIT)
-    wanted = np.maximum(peak / 127, floor if per_channel else floor.max())
+    wanted = np.maximum(natural, floor if per_channel else floor.max())
+    wanted = np.broadcast_to(wanted, (channels,)).copy()
     wanted[wanted < np.finfo(np.float32).tiny] = 1.0  # nothing to represent: any scale will do
     scales = wanted.astype(np.float32).astype(np.float64)
     q = np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8)
@@ -87,16 +95,17 @@ def quantize_filter(
     return filter_q, quant, bias_q
 
 
-def quantize_filter_tensors(
-    inputs: tuple[Tensor, ...], axis: int, *, per_channel: bool = True
-) -> tuple[Tensor, ...]:
-    """(input, filter[, bias]) with float constants -> (input, int8 filter, int32 bias)."""
+def quantize_filter_tensors(inputs: tuple[Tensor, ...], axis: int) -> tuple[Tensor, ...]:
+    """(input, filter[, bias]) with float constants -> (input, int8 filter, int32 bias).
+
+    A filter that has `quant` while its data is float is on that grid (edgeq/scheme.py).
+    """
     source, weights, *rest = inputs
     if weights.data is None or source.quant is None:
         raise GraphError(f"{weights.name}: a filter must be a constant")
     bias = rest[0].data if rest else None
     filter_q, quant, bias_q = quantize_filter(
-        weights.data, bias, source.quant.scale[0], axis, per_channel=per_channel
+        weights.data, bias, source.quant.scale[0], axis, grid=weights.quant
     )
     bias_name = rest[0].name if rest else f"{weights.name}/bias"
     bias_scales = tuple(float(np.float32(source.quant.scale[0] * s)) for s in quant.scale)

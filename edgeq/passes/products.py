@@ -1,4 +1,4 @@
-"""What passes on integer graphs share: the operators with a filter, and their constants."""
+"""What passes share: the operators with a filter, float and integer, and their constants."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edgeq.graph import Array, Graph, Node, Op, Tensor
-from edgeq.ops.conv_2d import QuantizedConv2D
-from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
-from edgeq.ops.fully_connected import QuantizedFullyConnected
+from edgeq.graph import Array, Graph, Node, Op, Shape, Tensor
+from edgeq.ops.conv_2d import Conv2D, QuantizedConv2D
+from edgeq.ops.depthwise_conv_2d import DepthwiseConv2D, QuantizedDepthwiseConv2D
+from edgeq.ops.fully_connected import FullyConnected, QuantizedFullyConnected
 
 ProductOp: TypeAlias = QuantizedConv2D | QuantizedDepthwiseConv2D | QuantizedFullyConnected
 PRODUCTS = (QuantizedConv2D, QuantizedDepthwiseConv2D, QuantizedFullyConnected)
+FloatProduct: TypeAlias = Conv2D | DepthwiseConv2D | FullyConnected
+FLOAT_PRODUCTS = (Conv2D, DepthwiseConv2D, FullyConnected)
 # Where the output channel stands in the filter.
 CHANNEL_AXIS = MappingProxyType(
-    {QuantizedConv2D: 0, QuantizedFullyConnected: 0, QuantizedDepthwiseConv2D: 2}
+    {
+        Conv2D: 0,
+        FullyConnected: 0,
+        DepthwiseConv2D: 2,
+        QuantizedConv2D: 0,
+        QuantizedFullyConnected: 0,
+        QuantizedDepthwiseConv2D: 2,
+    }
 )
 
 
@@ -34,6 +43,13 @@ def rows_of(op: Op, weights: Array) -> Array:
     """(O, taps): the filter with the output channel in front."""
     axis = CHANNEL_AXIS[type(op)]
     return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+
+
+def from_rows(op: Op, rows: Array, shape: Shape) -> Array:
+    """The filter of this shape whose rows_of are `rows`."""
+    axis = CHANNEL_AXIS[type(op)]
+    taps = tuple(extent for index, extent in enumerate(shape) if index != axis)
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(shape[axis], *taps), 0, axis))
 
 
 def with_constants(

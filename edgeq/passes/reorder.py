@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 
 from edgeq.graph import Graph, Node
 from edgeq.memory.blocks import (
+    is_exact,
     layout_of,
     lower_bound,
     overlap_of,
@@ -80,17 +81,17 @@ class _Costs:
             for i, r in enumerate(self.roots)
         ]
         self.scratch = [scratch_nbytes(graph, node, scratch) for node in graph.nodes]
-        self.slides = [self._slides(node) for node in graph.nodes]
+        self.slides = [self._slides(node, is_exact(node, scratch)) for node in graph.nodes]
 
-    def _slides(self, node: Node) -> dict[int, int]:
-        """Root of an input -> how far below it the output must start."""
+    def _slides(self, node: Node, exact: bool) -> dict[int, int]:
+        """Root of an input -> how far below it the output must start; exactly over it: 0."""
         if _is_alias(node) or len(node.outputs) != 1:
             return {}
         found = {}
         for root in {self.root_of[n] for n in node.inputs if n in self.root_of}:
             distance = overlap_of(self.graph, node, self.roots[root].names)
             if distance is not None:
-                found[root] = distance
+                found[root] = 0 if exact else distance
         return found
 
     def ready(self, done: int) -> Iterable[int]:

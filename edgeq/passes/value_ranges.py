@@ -169,7 +169,8 @@ def _requantized(op: ProductOp, acc: Array) -> Array:
 def requantize_array(
     acc: Array, multiplier: Array, shift: Array, rounding: Rounding = "tflm"
 ) -> Array:
-    """arith.requantize_by of int64 arrays."""
+    """arith.requantize_by of int64 accumulators and multipliers."""
+    shift = shift.astype(np.int64)  # in the int32 of an operator's fields, 1 << 31 would wrap
     if rounding != "tflm":
         right = -shift if rounding == "shift" else 31 - shift
         rounded: Array = (acc * multiplier + ((1 << right) >> 1)) >> right

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -100,6 +100,41 @@ def kib(nbytes: int) -> str:
     if nbytes >= 1 << 20:
         return f"{nbytes / (1 << 20):g} MiB"
     return f"{nbytes / 1024:g} KiB"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """The kernel of one layer."""
+
+    layer: str
+    operator: str
+    kernel: str  # the variant, or "portable"
+    copy: str  # "own", or "shared" with other layers
+    constant_nbytes: int
+    why_not: Mapping[str, str]  # variants that were tried before, and what each says
+
+
+def kernels_picture(
+    rows: Sequence[KernelRow], optimize: str, core: str, has_dsp: bool, why: bool
+) -> Group:
+    """Which kernel serves each layer; of those left to the portable one on a DSP core, why."""
+    table = new_table()
+    for name in ("layer", "operator", "kernel", "copy"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("constants", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.layer, row.operator, row.kernel, row.copy, f"{row.constant_nbytes:,}")
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        is_left = has_dsp and row.kernel == "portable"
+        if is_left or (why and row.why_not):
+            said = "; ".join(f"not {variant}: {text}" for variant, text in row.why_not.items())
+            note = ", no DSP instructions" if is_left else ""
+            text = f"the {row.kernel} kernel{note}: {said or 'there is no other'}"
+            reasons.setdefault(text, []).append(row.layer)
+    lines = [Text(f"{', '.join(layers)}: {text}") for text, layers in reasons.items()]
+    title = f"kernels for {core.removeprefix('cortex-')}, --optimize {optimize}"
+    return Group(titled(title, table), *lines)
 
 
 def memory_picture(

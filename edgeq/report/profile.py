@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Group
 from rich.table import Table
@@ -21,6 +21,12 @@ from edgeq.memory import MemoryPlan
 from edgeq.report.model import keep_numbers, layer_rows, new_table, short_names, titled
 
 _BAR = 14  # characters
+_COUNTED: Mapping[str | None, str] = {
+    "measured": "measured: by the cycle counter of the board's core, with wait states; mean of "
+    "{} inferences\n",
+    "emulated": "emulated: by an emulator's cycle counter, mean of {} inferences; that of the "
+    "virtual board counts instructions\n",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class LayerProfile:
     arena_nbytes: int  # live while the layer runs
     stack_nbytes: int  # below the stack pointer at the start of the inference
     functions: Mapping[str, float]  # instructions by function
+    counted: float | None = None  # by the board itself; ModelProfile.counted_are
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,23 @@ class ModelProfile:
     own_instructions: float
     own_cycles: float
     layers: tuple[LayerProfile, ...]
+    counted_are: str | None = None  # "measured" or "emulated"; None: no board was asked
+    counted: float | None = None  # of all layers
+    counted_runs: int = 0
+
+
+def with_counts(
+    profile: ModelProfile, kind: str, counts: Mapping[str, float], runs: int
+) -> ModelProfile:
+    """The profile with what a board has counted, by C name of a layer."""
+    layers = tuple(replace(row, counted=counts.get(row.name)) for row in profile.layers)
+    return replace(
+        profile,
+        layers=layers,
+        counted_are=kind,
+        counted=sum(counts.values()),
+        counted_runs=runs,
+    )
 
 
 def model_profile(
@@ -155,18 +179,29 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def _counted_or(profile: ModelProfile, value: float | None, ratio: float | None) -> str:
+    """What a board has counted, in thousands; if none was asked, cycles per MAC."""
+    if profile.counted_are is None:
+        return _ratio(ratio)
+    return "" if value is None else f"{value / 1e3:,.1f}"
+
+
 def profile_table(profile: ModelProfile, width: int) -> Group:
     """One line a layer, and the sum."""
     table = new_table()
-    names = ("layer", "k instr.", "k cycles", "/MAC", "ms", "code", "weights", "arena", "stack")
+    names = ["layer", "k instr.", "k cycles", "/MAC", "ms", "code", "weights", "arena", "stack"]
+    taken = 65
+    if profile.counted_are is not None:  # in place of /MAC: 80 columns hold no more
+        names[2:4] = ["estimated", profile.counted_are]
+        taken = 70
     _columns(table, names)
-    short = short_names([row.name for row in profile.layers], max(10, width - 65))
+    short = short_names([row.name for row in profile.layers], max(10, width - taken))
     for row, name in zip(profile.layers, short, strict=True):
         table.add_row(
             name,
             f"{row.instructions / 1e3:,.1f}",
             f"{row.cycles / 1e3:,.1f}",
-            _ratio(row.cycles_per_mac),
+            _counted_or(profile, row.counted, row.cycles_per_mac),
             f"{1e3 * row.time_s:.2f}",
             f"{row.code_nbytes:,}",
             f"{row.weight_nbytes:,}",
@@ -187,7 +222,7 @@ def profile_table(profile: ModelProfile, width: int) -> Group:
         "in all",
         f"{profile.instructions / 1e3:,.1f}",
         f"{profile.cycles / 1e3:,.1f}",
-        _ratio(profile.cycles_per_mac),
+        _counted_or(profile, profile.counted, profile.cycles_per_mac),
         f"{1e3 * profile.time_s:.2f}",
         f"{profile.code_nbytes:,}",
         f"{profile.weight_nbytes:,}",
@@ -196,7 +231,8 @@ def profile_table(profile: ModelProfile, width: int) -> Group:
         style="bold",
     )
     keep_numbers(table)
-    return titled(f"{profile.model} on {profile.board}, one inference", table)
+    unit = "" if profile.counted_are is None else "; cycles in thousands"
+    return titled(f"{profile.model} on {profile.board}, one inference{unit}", table)
 
 
 def profile_bars(profile: ModelProfile) -> Group:
@@ -235,6 +271,7 @@ def profile_notes(profile: ModelProfile) -> Text:
         f"interrupts meanwhile, in no layer: {profile.exception_instructions:,.0f}\n"
         f"cycles: estimated for the {profile.core} without wait states "
         f"({profile.cycles_are}: {profile.cycles_source})\n"
+        f"{_COUNTED.get(profile.counted_are, '').format(profile.counted_runs)}"
         f"arena: {profile.arena_nbytes:,} bytes, at least {profile.lower_bound_nbytes:,} "
         "in any plan\n"
         f"stack: an inference took {profile.stack_nbytes:,} bytes"

@@ -20,10 +20,13 @@ from edgeq.stream.port import PortGoneError
 from edgeq.stream.protocol import (
     INPUT_OVERHEAD,
     Ack,
+    CyclesPiece,
     DeviceError,
     ErrorCode,
     Identity,
     Input,
+    Message,
+    Profile,
     ResultPiece,
     Run,
     Stop,
@@ -139,6 +142,29 @@ class Link:
         run = Run((self._first_run + number) & _WORD, zlib.crc32(data))
         result = self._session.recovering(lambda: self._infer(data, run))
         return replace(result, run_id=number)
+
+    def cycles(self) -> tuple[bool, tuple[int, ...]]:
+        """Cycles of each layer in the last infer(); first, whether a real core counted them.
+
+        Raises:
+            LinkError: no answer in time, or the firmware does not measure its layers.
+        """
+        return self._session.recovering(self._cycles)
+
+    def _cycles(self) -> tuple[bool, tuple[int, ...]]:
+        found: list[int] = []
+        while True:
+            first = len(found)
+
+            def piece_in(message: Message, first: int = first) -> CyclesPiece | None:
+                if isinstance(message, CyclesPiece) and message.first == first:
+                    return message
+                return None
+
+            piece = self._session.ask(Profile(first), piece_in, f"PROFILE from {first}")
+            found += piece.cycles
+            if len(found) == piece.layers:
+                return piece.is_real, tuple(found)
 
     def stream(self, count: int, first: int = 0) -> Iterator[Result]:
         """Results of the firmware's own samples `first`, first + 1, ..., in order, each once.

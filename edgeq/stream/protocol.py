@@ -1,7 +1,8 @@
 """The messages of protocol version 1, between the host and a device that runs one model.
 
-Host to device: Hello, Input, Run, Stream, Stop. Device to host: Identity, Ack, ResultPiece,
-Log, DeviceError. What the device does with each: firmware_gen/runtime/edgeq_serial.h.
+Host to device: Hello, Input, Run, Stream, Stop, Profile. Device to host: Identity, Ack,
+ResultPiece, Log, DeviceError, CyclesPiece. What the device does with each:
+firmware_gen/runtime/edgeq_serial.h.
 All integers are little endian; `inputs` and `outputs` are all tensors one behind the other.
 """
 
@@ -35,6 +36,7 @@ class ErrorCode(enum.IntEnum):
     INPUT = 6  # the inputs' CRC-32 is not that of Run
     SAMPLES = 7  # a Stream, but the firmware has no samples
     FAULT = 8  # the program has stopped
+    CYCLES = 9  # a Profile, but no counter counts, or nothing has run
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,17 @@ class Stop:
     """Ends a stream; the answer is Ack."""
 
     TYPE: ClassVar[int] = 0x05
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Asks for cycles of layers from number `first` on, in the Run just done: a CyclesPiece.
+
+    Firmware that is not built to measure knows no such type.
+    """
+
+    TYPE: ClassVar[int] = 0x06
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +147,19 @@ class DeviceError:
     text: str
 
 
-Request: TypeAlias = Hello | Input | Run | Stream | Stop
-Answer: TypeAlias = Identity | Ack | ResultPiece | Log | DeviceError
+@dataclass(frozen=True, slots=True)
+class CyclesPiece:
+    """Cycles of layers, in the order of their calls, from number `first` on."""
+
+    TYPE: ClassVar[int] = 0x86
+    is_real: bool  # counted by a core, not by an emulator
+    layers: int  # in all
+    first: int
+    cycles: tuple[int, ...]
+
+
+Request: TypeAlias = Hello | Input | Run | Stream | Stop | Profile
+Answer: TypeAlias = Identity | Ack | ResultPiece | Log | DeviceError | CyclesPiece
 Message: TypeAlias = Request | Answer
 
 _NOTHING = struct.Struct("<")
@@ -144,6 +168,8 @@ _TWO_WORDS = struct.Struct("<II")  # Run, Stream
 _IDENTITY = struct.Struct("<HIIIII16s")
 _ACK = struct.Struct("<BI")
 _RESULT = struct.Struct("<IQII")
+_WORD = struct.Struct("<I")  # Profile
+_CYCLES = struct.Struct("<BII")
 _TEXT = struct.Struct("<B")  # Log, DeviceError
 
 
@@ -161,6 +187,11 @@ def encode_message(message: Message) -> bytes:
                 return _INPUT.pack(offset) + data
             case Run() | Stream():
                 return _TWO_WORDS.pack(*astuple(message))
+            case Profile(first):
+                return _WORD.pack(first)
+            case CyclesPiece(is_real, layers, first, cycles):
+                words = struct.pack(f"<{len(cycles)}I", *cycles)
+                return _CYCLES.pack(is_real, layers, first) + words
             case Identity():
                 *numbers, model, board, firmware = astuple(message)
                 names = (name.encode() for name in (model, board, firmware))
@@ -237,6 +268,15 @@ def _result_piece(
     return ResultPiece(run_id, ticks, output_nbytes, offset, data)
 
 
+def _cycles(is_real: int, layers: int, first: int, data: bytes) -> CyclesPiece:
+    count, rest = divmod(len(data), 4)
+    if rest or not count or first + count > layers or is_real > 1:
+        raise MessageError(
+            f"CyclesPiece: holds {len(data)} bytes of cycles from layer {first} of {layers} on"
+        )
+    return CyclesPiece(bool(is_real), layers, first, struct.unpack(f"<{count}I", data))
+
+
 def _log(level: int, text: bytes) -> Log:
     return Log(level, text.decode())
 
@@ -254,6 +294,8 @@ _DECODERS: MappingProxyType[int, tuple[struct.Struct, bool, Callable[..., Messag
             Run.TYPE: (_TWO_WORDS, False, Run),
             Stream.TYPE: (_TWO_WORDS, False, Stream),
             Stop.TYPE: (_NOTHING, False, Stop),
+            Profile.TYPE: (_WORD, False, Profile),
+            CyclesPiece.TYPE: (_CYCLES, True, _cycles),
             Identity.TYPE: (_IDENTITY, True, _identity),
             Ack.TYPE: (_ACK, False, Ack),
             ResultPiece.TYPE: (_RESULT, True, _result_piece),

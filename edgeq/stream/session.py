@@ -21,6 +21,7 @@ from edgeq.stream.protocol import (
     Identity,
     Input,
     Message,
+    Profile,
     Request,
     ResultPiece,
     Stream,
@@ -172,6 +173,11 @@ class Session:
         """
         if not isinstance(message, DeviceError) or message.code == ErrorCode.INPUT:
             return
+        if message.code == ErrorCode.TYPE and isinstance(request, Profile):
+            raise LinkError(
+                f"{self.port}: the firmware does not measure its layers; build one that does "
+                "with `edgeq build MODEL --board BOARD --measured`, and flash it"
+            )
         only = _ANSWERS_ONLY.get(message.code)
         if only is not None and not isinstance(request, only):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeq.ops.add import QuantizedAdd, broadcast_strides, padded_shape
 from firmware_gen.cores import Target
+from firmware_gen.kernels.add_affine import AFFINE
 from firmware_gen.kernels.kernel import (
     Kernel,
     Layer,
@@ -77,4 +78,4 @@ def emit_flat(op: QuantizedAdd, layer: Layer) -> LayerCode:
 
 
 FLAT = Variant("flat", "add_flat.h", why_not_flat, emit_flat)
-KERNEL = Kernel("add.h", emit, no_scratch, (FLAT,))
+KERNEL = Kernel("add.h", emit, no_scratch, (AFFINE, FLAT))

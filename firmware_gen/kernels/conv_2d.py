@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
-from edgeq.graph import Shape
+import numpy as np
+
+from edgeq.graph import Array, Shape
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.window import Window
 from firmware_gen.cores import Target
+from firmware_gen.kernels import mve
 from firmware_gen.kernels.conv_2d_lanes import LANES, LANES_V6M
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
@@ -25,12 +28,15 @@ from firmware_gen.kernels.kernel import (
     window_of,
 )
 from firmware_gen.kernels.tile import (
+    GROUP,
     TAPS,
     padded_taps,
-    tile_constant,
+    tile_of,
     tile_parameters,
     why_no_tile,
 )
+
+MOST_TAPS = (1 << 14) - 1  # bytes of two widened pixels, and all sizes, fit 16 bits
 
 
 def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
@@ -57,49 +63,107 @@ def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
 
 
 def why_not_dsp(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None:
-    """The reasons of the weights and the core."""
+    """The reasons of the weights, the sizes and the core."""
+    rows, bias = _rows_of(layer)
+    reason = why_no_tile(op, rows, bias, target)
+    largest = max(*layer.inputs[0].shape, *layer.outputs[0].shape, rows.shape[1])
+    if reason is None and largest > MOST_TAPS:
+        reason = f"a size is {largest}, the kernel wants at most {MOST_TAPS}"
+    return reason
+
+
+def _rows_of(layer: Layer) -> tuple[Array, Array]:
+    """The filter by channel, in the order in which the kernel has the taps, and the bias."""
     weights, bias = layer.inputs[1].data, layer.inputs[2].data
     assert weights is not None
     assert bias is not None
-    return why_no_tile(op, weights.reshape(weights.shape[0], -1), bias, target)
+    count, filter_h, *row = weights.shape
+    rows = weights.reshape(count, filter_h, -1)
+    whole = math.prod(row) // TAPS * TAPS
+    parts = (rows[..., :whole], rows[..., whole:])
+    return np.concatenate([p.reshape(count, -1) for p in parts], axis=1), bias
 
 
 def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     """Filter in groups of four channels, two in a word."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
-    rows = weights.reshape(weights.shape[0], -1)
+    rows, bias = _rows_of(layer)
+    tile = tile_of(op, rows, bias)
+    assert not isinstance(tile, str)
+    window = op.window
+    _, height, width, channels = layer.inputs[0].shape
+    _, out_h, out_w, out_channels = layer.outputs[0].shape
+    if is_pointwise(window):  # the image is one row
+        height, width, out_h, out_w = 1, height * width, 1, out_h * out_w
+    row_taps = window.filter_w * channels
+    is_nines = (window.filter_h, row_taps) == (3, 9)
+    is_word = row_taps == TAPS != channels and _has_rows(window) and width * channels >= TAPS
+    needs = {
+        "EDGEQ_CONV_2D_WORD_ROWS": is_word,
+        "EDGEQ_CONV_2D_EDGES": not is_inside(window, layer.shapes()[0]),
+        "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0,
+        "EDGEQ_CONV_2D_REST": out_channels % GROUP != 0,
+        "EDGEQ_CONV_2D_CLAMPED": (op.activation_min, op.activation_max) != (-128, 127),
+        "EDGEQ_TILE_NINE_TAPS": is_nines,
+    }
+    last_left = width - window.filter_w if _has_rows(window) else -1
     return LayerCode(
-        constants=(tile_constant(op, rows, bias),),
+        constants=(tile.constant(),),
         function="edgeq_conv_2d_dsp",
         parameters={
-            "window": window_of(op),
+            "count": out_h * out_w,
+            "row_step": window.dilation_h * width * channels,
+            "input_height": height,
+            "input_width": width,
+            "channels": channels,
+            "output_width": out_w,
+            "output_channels": out_channels,
+            "stride_h": window.stride_h,
+            "stride_w": window.stride_w,
+            "top": -window.pad_top,
+            "left": -window.pad_left,
+            "last_top": height - 1 - (window.filter_h - 1) * window.dilation_h,
+            "first_inside": -(-window.pad_left // window.stride_w),
+            "end_inside": min((last_left + window.pad_left) // window.stride_w + 1, out_w),
+            "filter_h": window.filter_h,
+            "filter_w": window.filter_w,
+            "dilation_h": window.dilation_h,
+            "dilation_w": window.dilation_w,
+            "row_taps": row_taps,
             **parameters_of(op, "input_zero_point", "activation_min", "activation_max"),
-            "input": image_of(layer.inputs[0]),
-            "output": image_of(layer.outputs[0]),
-            "is_inside": int(_is_inside(op.window, layer)),
-            "taps_nbytes": padded_taps(rows.shape[1]),
-            "tile": tile_parameters(op, *rows.shape),
+            "has_word_rows": int(is_word),
+            "has_runs": int(out_channels % GROUP == 0 and (row_taps % TAPS == 0 or is_nines)),
+            "tile": tile_parameters(tile, *rows.shape),
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
+        defines=(*tile.defines, *(name for name, wanted in needs.items() if wanted)),
     )
 
 
-def _is_inside(window: Window, layer: Layer) -> bool:
-    """Whether no tap of any pixel is in the padding."""
-    _, height, width, _ = layer.inputs[0].shape
-    _, out_h, out_w, _ = layer.outputs[0].shape
-    bottom = (out_h - 1) * window.stride_h + (window.filter_h - 1) * window.dilation_h
-    right = (out_w - 1) * window.stride_w + (window.filter_w - 1) * window.dilation_w
+def is_pointwise(window: Window) -> bool:
+    """Whether each output pixel is made of the input's pixel at its place."""
+    return window == Window(1, 1)
+
+
+def _has_rows(window: Window) -> bool:
+    """Whether the taps of a filter row are neighbours in the image."""
+    return window.dilation_w == 1 or window.filter_w == 1
+
+
+def is_inside(window: Window, image: Shape) -> bool:
+    """Whether no tap of any pixel is in the padding, and rows of taps are contiguous."""
+    _, height, width, _ = image
+    out_h, out_w = window.output_extent(height, width)
+    bottom = (out_h - 1) * window.stride_h + window.reach_h
+    right = (out_w - 1) * window.stride_w + window.reach_w
     starts_inside = window.pad_top == window.pad_left == 0
-    return starts_inside and bottom < height and right < width
+    return starts_inside and bottom <= height and right <= width and _has_rows(window)
 
 
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
     """Two widened pixels, and the bytes of one where they are gathered first."""
     taps = padded_taps(math.prod(shapes[1][1:]))
-    return 4 * taps + (taps if shapes[1][3] % TAPS else 0)
+    is_gathered = shapes[1][3] % TAPS != 0 and not is_inside(op.window, shapes[0])
+    return 4 * taps + (taps if is_gathered else 0)
 
 
 KERNEL = Kernel(
@@ -107,7 +171,17 @@ KERNEL = Kernel(
     emit,
     no_scratch,
     (
-        Variant("dsp", "conv_2d_dsp.h", why_not_dsp, emit_dsp, dsp_scratch_nbytes),
+        Variant(
+            "mve", "conv_2d_mve.h", mve.why_not_conv, mve.emit_conv, mve.conv_scratch_nbytes
+        ),
+        Variant(
+            "dsp",
+            "conv_2d_dsp.h",
+            why_not_dsp,
+            emit_dsp,
+            dsp_scratch_nbytes,
+            roundings=frozenset({"tflm", "single"}),
+        ),
         LANES,
         LANES_V6M,
     ),

@@ -1,127 +1,285 @@
 /* CONV_2D on cores with the DSP extension: the taps of two pixels at a time are widened into
  * scratch, padding as the input's zero point, and serve all channels. Twin of
- * edgeq/ops/conv_2d.py; weights as edgeq_tile.h has them, in the order of OHWI. */
+ * edgeq/ops/conv_2d.py; weights as edgeq_tile.h has them.
+ *
+ * A filter row's taps are contiguous bytes of the image. The taps in order: of each row as many
+ * as make whole words; then what is left of each row; zeros up to a word. Pixels beside each
+ * other that have no tap in the padding are left to edgeq_tile in one run.
+ *
+ * What is defined some layer needs: EDGEQ_CONV_2D_EDGES padding or distant taps, and with it
+ * EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of several pixels,
+ * EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST output channels
+ * that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not int8's range. */
 #ifndef EDGEQ_CONV_2D_DSP_H
 #define EDGEQ_CONV_2D_DSP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "edgeq_arith.h"
 #include "edgeq_tile.h"
-#include "edgeq_window.h"
+#include "edgeq_widen.h"
 
 struct edgeq_conv_2d_dsp {
-    struct edgeq_window window;
-    int32_t input_zero_point;
-    int32_t activation_min;
-    int32_t activation_max;
-    struct edgeq_image input;
-    struct edgeq_image output;
-    int32_t is_inside;   /* 1: no tap of any pixel is in the padding */
-    int32_t taps_nbytes; /* filter_h * filter_w * channels, up to a multiple of 4 */
+    int32_t count;    /* of output pixels */
+    int32_t row_step; /* bytes from a filter row's taps to the next row's */
+    int16_t input_height;
+    int16_t input_width;
+    int16_t channels;
+    int16_t output_width;
+    int16_t output_channels;
+    int16_t stride_h;
+    int16_t stride_w;
+    int16_t top; /* of the first pixel's taps */
+    int16_t left;
+    int16_t last_top;     /* of rows of pixels of which all taps are inside */
+    int16_t first_inside; /* the columns of pixels of which all taps are inside: from this */
+    int16_t end_inside;   /* to before this */
+    int16_t filter_h;
+    int16_t filter_w;
+    int16_t dilation_h;
+    int16_t dilation_w;
+    int16_t row_taps; /* filter_w * channels */
+    int8_t input_zero_point;
+    int8_t activation_min;
+    int8_t activation_max;
+    int8_t has_word_rows; /* of taps; not more than one word, nor less of the image */
+    int8_t has_runs;      /* output channels in fours, taps in words or three rows of nine */
     struct edgeq_tile tile;
 };
 
-/* The taps of one pixel as bytes, for channels that are not a multiple of 4. */
+/* The taps of one pixel from rows that are inside. */
 static inline __attribute__((always_inline)) void
-edgeq_conv_2d_gather(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t out_y,
-                     int32_t out_x, int8_t *bytes) {
-    const struct edgeq_window *const window = &op->window;
-    const int32_t channels = op->input.channels;
-    const int32_t row_nbytes = op->input.width * channels;
-    int32_t in_y = out_y * window->stride_h - window->pad_top;
-    int8_t *const end = bytes + op->taps_nbytes;
-    for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
-        int32_t in_x = out_x * window->stride_w - window->pad_left;
-        const int32_t is_row = in_y >= 0 && in_y < op->input.height;
-        if (is_row && window->dilation_w == 1 && in_x >= 0 &&
-            in_x + window->filter_w <= op->input.width) {
-            const int32_t nbytes = window->filter_w * channels;
-            __builtin_memcpy(bytes, x + in_y * row_nbytes + in_x * channels, (size_t)nbytes);
-            bytes += nbytes;
-        } else {
-            for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
-                const int32_t is_inside = is_row && in_x >= 0 && in_x < op->input.width;
-                const int32_t at = is_inside ? in_y * row_nbytes + in_x * channels : 0;
-                for (int32_t i = 0; i < channels; ++i) {
-                    *bytes++ = (int8_t)(is_inside ? x[at + i] : op->input_zero_point);
-                }
-                in_x += window->dilation_w;
+edgeq_conv_2d_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *from, int32_t step,
+                   uint32_t *to) {
+    const int32_t whole = op->row_taps & ~3;
+    if (whole > 0) {
+        to = edgeq_widen_rows(to, from, whole, step - whole, op->filter_h);
+    }
+#ifdef EDGEQ_CONV_2D_PARTS
+    const int32_t rest = op->row_taps & 3;
+    uint32_t word = 0;
+    uint32_t shift = 0;
+    from += whole;
+    for (int32_t i = rest > 0 ? op->filter_h : 0; i > 0; --i) {
+        for (int32_t j = 0; j < rest; ++j) {
+            word |= ((uint32_t)from[j] & 0xffu) << shift;
+            shift += 8;
+            if (shift == 32) {
+                to = edgeq_widen_word(to, word);
+                word = 0;
+                shift = 0;
             }
         }
-        in_y += window->dilation_h;
+        from += step;
     }
-    while (bytes < end) {
-        *bytes++ = 0;
+    if (shift > 0) {
+        edgeq_widen_word(to, word);
+    }
+#endif
+}
+
+#ifdef EDGEQ_CONV_2D_EDGES
+
+/* A row of n taps, of which first .. end - 1 are inside, to words. */
+static inline uint32_t *edgeq_conv_2d_words(uint32_t *to, const int8_t *from, int32_t first,
+                                            int32_t end, int32_t n, uint32_t zeros) {
+    for (int32_t i = 0; i < first; i += 4) {
+        to = edgeq_widen_word(to, zeros);
+    }
+    if (first < end) {
+        to = edgeq_widen_rows(to, from + first, end - first, 0, 1);
+    }
+    for (int32_t i = end; i < n; i += 4) {
+        to = edgeq_widen_word(to, zeros);
+    }
+    return to;
+}
+
+#ifdef EDGEQ_CONV_2D_WORD_ROWS
+
+/* Rows of one word, `before` bytes of it in the padding at the left or `after` at the right;
+ * the image has a word in each row. */
+static __attribute__((noinline, unused)) void
+edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
+                        int32_t before, int32_t after, uint32_t *to) {
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    const uint32_t left = (1u << (8 * before)) - 1u;
+    const uint32_t right = ~(0xffffffffu >> (8 * after));
+    for (int32_t i = op->filter_h; i > 0; --i) {
+        uint32_t word = zeros;
+        if (top >= 0 && top < op->input_height) {
+            word = edgeq_load4(x + top * op->input_width * op->channels);
+            word = (word << (8 * before)) >> (8 * after);
+            word |= zeros & (left | right);
+        }
+        to = edgeq_widen_word(to, word);
+        top += op->dilation_h;
     }
 }
 
-/* The taps of one pixel, widened; channels a multiple of 4. */
-static inline __attribute__((always_inline)) void
-edgeq_conv_2d_widen(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t out_y,
-                    int32_t out_x, uint32_t *to) {
-    const struct edgeq_window *const window = &op->window;
-    const int32_t channels = op->input.channels;
-    const int32_t row_nbytes = op->input.width * channels;
-    const int32_t left = out_x * window->stride_w - window->pad_left;
-    int32_t in_y = out_y * window->stride_h - window->pad_top;
-    if (window->filter_h == 1 && window->filter_w == 1 && op->is_inside != 0) {
-        edgeq_widen(to, x + in_y * row_nbytes + left * channels, channels);
-        return;
-    }
-    for (int32_t filter_y = 0; filter_y < window->filter_h; ++filter_y) {
-        const int8_t *const row = x + in_y * row_nbytes;
-        if (in_y < 0 || in_y >= op->input.height) {
-            to = edgeq_widen_value(to, op->input_zero_point, window->filter_w * channels);
-        } else if (window->dilation_w == 1) {
-            const int32_t first = edgeq_clamp(-left, 0, window->filter_w);
-            const int32_t last = edgeq_clamp(op->input.width - left, first, window->filter_w);
-            to = edgeq_widen_value(to, op->input_zero_point, first * channels);
-            to = edgeq_widen(to, row + (left + first) * channels, (last - first) * channels);
-            to = edgeq_widen_value(to, op->input_zero_point,
-                                   (window->filter_w - last) * channels);
-        } else {
-            int32_t in_x = left;
-            for (int32_t filter_x = 0; filter_x < window->filter_w; ++filter_x) {
-                if (in_x >= 0 && in_x < op->input.width) {
-                    to = edgeq_widen(to, row + in_x * channels, channels);
-                } else {
-                    to = edgeq_widen_value(to, op->input_zero_point, channels);
-                }
-                in_x += window->dilation_w;
-            }
+#endif
+
+/* The taps of one pixel of which some are in the padding, or not contiguous; by way of bytes if
+ * channels are not a multiple of 4. */
+static __attribute__((noinline, unused)) void
+edgeq_conv_2d_edge(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
+                   int32_t left, uint32_t *to, int8_t *bytes) {
+    const int32_t channels = op->channels;
+    const bool is_row = op->dilation_w == 1; /* its taps are contiguous */
+    const int32_t columns = is_row ? op->filter_w : 1;
+    const int32_t n = columns * channels;
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    int32_t in_x = left;
+    int32_t filter_x = 0;
+    int8_t *at = bytes;
+#ifdef EDGEQ_CONV_2D_WORD_ROWS
+    if (op->has_word_rows) {
+        const int32_t before = edgeq_clamp(-left, 0, op->filter_w) * channels;
+        const int32_t after =
+            edgeq_clamp(left + op->filter_w - op->input_width, 0, op->filter_w) * channels;
+        const int32_t at_x = before > 0 ? 0 : left * channels - after;
+        if (before < 4 && after < 4) {
+            edgeq_conv_2d_word_rows(op, x + at_x, top, before, after, to);
+            return;
         }
-        in_y += window->dilation_h;
     }
+#endif
+    for (int32_t i = op->filter_h * (is_row ? 1 : op->filter_w); i > 0; --i) {
+        const bool is_inside = top >= 0 && top < op->input_height;
+        const int32_t first = is_inside ? edgeq_clamp(-in_x, 0, columns) * channels : n;
+        const int32_t end =
+            is_inside ? edgeq_clamp(op->input_width - in_x, 0, columns) * channels : n;
+        const int8_t *const from = x + (top * op->input_width + in_x) * channels;
+#ifdef EDGEQ_CONV_2D_PARTS
+        if (channels % 4 != 0) {
+            for (int32_t j = 0; j < n; ++j) {
+                at[j] = j >= first && j < end ? from[j] : op->input_zero_point;
+            }
+            at += n;
+        } else
+#endif
+        {
+            to = edgeq_conv_2d_words(to, from, first, end, n, zeros);
+        }
+        in_x += op->dilation_w;
+        filter_x += columns;
+        if (filter_x == op->filter_w) {
+            filter_x = 0;
+            in_x = left;
+            top += op->dilation_h;
+        }
+    }
+#ifdef EDGEQ_CONV_2D_PARTS
+    if (channels % 4 != 0) {
+        edgeq_conv_2d_rows(op, bytes, op->row_taps, to);
+    }
+#endif
+    (void)at;
 }
 
-/* (H, W, I) -> (out_h, out_w, O); scratch: the widened taps of two pixels, and where channels
- * are not a multiple of 4 the bytes of one. */
+#endif
+
+/* Two pixels that are widened, with all channels. */
 static inline __attribute__((always_inline)) void
+edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *run) {
+    run->rows = 0;
+    run->pairs = 1;
+    if (op->tile.groups > 0) {
+        edgeq_tile(run);
+    }
+#ifdef EDGEQ_CONV_2D_REST
+    const int32_t rest = op->output_channels & 3;
+    if (rest > 0) {
+        struct edgeq_tile_run last = *run;
+        int8_t out[8];
+        last.out0 = out;
+        last.out1 = out + 4;
+        last.weights = run->weights_end;
+        last.weights_end = run->weights_end + op->tile.group_nbytes / 4;
+        edgeq_tile(&last);
+        for (int32_t i = 0; i < rest; ++i) {
+            run->out0[op->output_channels - rest + i] = out[i];
+            run->out1[op->output_channels - rest + i] = out[4 + i];
+        }
+    }
+#endif
+}
+
+/* (H, W, I) -> (out_h, out_w, O); scratch: the widened taps of two pixels, and where rows of
+ * taps are not whole words and there is padding the bytes of one. */
+static __attribute__((noinline, unused)) void
 edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int32_t *weights,
                   int8_t *out, uint32_t *scratch) {
-    const int32_t count = op->output.height * op->output.width;
-    const int32_t channels = op->output.channels;
-    int8_t *const bytes = (int8_t *)(scratch + op->taps_nbytes);
-    int32_t out_y = 0;
-    int32_t out_x = 0;
-    for (int32_t pixel = 0; pixel < count; pixel += 2) {
-        for (int32_t i = 0; i < 2; ++i) {
-            if (op->input.channels % 4 == 0) {
-                edgeq_conv_2d_widen(op, x, out_y, out_x, scratch + i);
-            } else {
-                edgeq_conv_2d_gather(op, x, out_y, out_x, bytes);
-                edgeq_widen(scratch + i, bytes, op->taps_nbytes);
+    const uint32_t skipped = (0u - op->tile.nbytes) & 112u;
+    struct edgeq_tile_run run = {
+        .x = scratch - skipped / 4,
+        .skipped = skipped,
+        .entry = edgeq_tile_entry(op->tile.nbytes),
+        .x_end = scratch + op->tile.nbytes / 4,
+        .weights_end = weights + op->tile.groups * (op->tile.group_nbytes / 4),
+        .half = op->tile.half,
+        .t = op->tile.t,
+        .weights = weights,
+        .out_step = op->output_channels,
+        .from_step = op->stride_w * op->channels,
+        .row_nbytes = op->row_taps % 4 == 0 ? op->row_taps : 0,
+    };
+    run.gap = op->row_step - run.row_nbytes;
+    const int32_t row_nbytes = op->input_width * op->channels;
+    int32_t top = op->top;
+    int32_t column = 0;
+    int32_t count = op->count;
+    while (count > 0) {
+        const bool is_row = top >= 0 && top <= op->last_top;
+        int32_t pixels = 2;
+        run.out0 = out;
+        run.out1 = count > 1 ? out + op->output_channels : out;
+        if (op->has_runs && is_row && column >= op->first_inside &&
+            column + 1 < op->end_inside) {
+            run.from = x + top * row_nbytes + op->left * op->channels + column * run.from_step;
+            run.rows = op->filter_h;
+            pixels = (op->end_inside - column) & ~1;
+            run.pairs = pixels >> 1;
+            edgeq_tile(&run);
+            column += pixels;
+        } else {
+            for (int32_t i = 0; i < 2; ++i) {
+                const int32_t left = op->left + column * op->stride_w;
+#ifdef EDGEQ_CONV_2D_EDGES
+                if (top < 0 || top > op->last_top || column < op->first_inside ||
+                    column >= op->end_inside) {
+                    edgeq_conv_2d_edge(op, x, top, left, scratch + i,
+                                       (int8_t *)(scratch + op->tile.nbytes / 4));
+                } else
+#endif
+                {
+                    edgeq_conv_2d_rows(op, x + top * row_nbytes + left * op->channels,
+                                       op->row_step, scratch + i);
+                }
+                /* An odd last pixel is its own second. */
+                column += count > 1 ? 1 : 0;
+                if (column == op->output_width) {
+                    column = 0;
+                    top += op->stride_h;
+                }
             }
-            /* An odd last pixel is its own second. */
-            if (pixel + i + 1 < count && ++out_x == op->output.width) {
-                out_x = 0;
-                ++out_y;
+            edgeq_conv_2d_pair(op, &run);
+        }
+#ifdef EDGEQ_CONV_2D_CLAMPED
+        if (op->activation_min > -128 || op->activation_max < 127) {
+            const int32_t n = (pixels < count ? pixels : count) * op->output_channels;
+            for (int32_t i = 0; i < n; ++i) {
+                out[i] = (int8_t)edgeq_clamp(out[i], op->activation_min, op->activation_max);
             }
         }
-        edgeq_tile_pair(&op->tile, channels, op->activation_min, op->activation_max, scratch,
-                        weights, out, pixel + 1 < count ? out + channels : out);
-        out += 2 * channels;
+#endif
+        out += pixels * op->output_channels;
+        count -= pixels;
+        if (column == op->output_width) {
+            column = 0;
+            top += op->stride_h;
+        }
     }
 }
 

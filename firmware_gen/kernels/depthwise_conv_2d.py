@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
-from firmware_gen.kernels import depthwise_3x3
+from firmware_gen.kernels import depthwise_3x3, depthwise_mve, depthwise_plane
 from firmware_gen.kernels.depthwise_block import BLOCK
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
@@ -61,6 +61,22 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     )
 
 
+HELIUM = Variant(
+    "mve_3x3",
+    "depthwise_conv_2d_mve.h",
+    depthwise_mve.why_not,
+    depthwise_mve.emit,
+    depthwise_mve.scratch_nbytes,
+)
+PLANE = Variant(
+    "dsp_3x3_plane",
+    "depthwise_conv_2d_plane.h",
+    depthwise_plane.why_not,
+    depthwise_plane.emit,
+    depthwise_plane.scratch_nbytes,
+    is_exact=True,
+    roundings=frozenset({"tflm", "single", "shift"}),
+)
 THREE_BY_THREE = Variant(
     "dsp_3x3",
     "depthwise_conv_2d_3x3.h",
@@ -68,4 +84,6 @@ THREE_BY_THREE = Variant(
     depthwise_3x3.emit,
     depthwise_3x3.scratch_nbytes,
 )
-KERNEL = Kernel("depthwise_conv_2d.h", emit, scratch_nbytes, (THREE_BY_THREE, BLOCK))
+KERNEL = Kernel(
+    "depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, PLANE, THREE_BY_THREE, BLOCK)
+)

@@ -40,6 +40,17 @@ static inline int32_t edgeq_mla_low_high(uint32_t x, uint32_t y, int32_t acc) {
 #endif
 }
 
+/* acc + the product of the low int16 of x and that of y. */
+static inline int32_t edgeq_mla_low_low(uint32_t x, uint32_t y, int32_t acc) {
+#ifdef EDGEQ_HAS_DSP
+    int32_t result;
+    __asm__("smlabb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+#else
+    return acc + (int16_t)(x & 0xffffu) * (int16_t)(y & 0xffffu);
+#endif
+}
+
 /* acc + the high int16 of x times the low one of y. */
 static inline int32_t edgeq_mla_high_low(uint32_t x, uint32_t y, int32_t acc) {
     return edgeq_mla_low_high(y, x, acc);

@@ -3,309 +3,343 @@
  * Two channels share a word of weights: h = 256 * w1 + w0 in each int16, so that
  *     A = sum(h * x)  = 256 * S1 + S0        (SMLAD)
  *     B = sum(w0 * x) = S0                   (SMLAD of SXTB16(h))
- * and S1 = (A - B) / 256, exact modulo 2**32 as long as |S1| < 2**23, which the generator has
- * proven of every channel with its bias. The pixels are widened to int16 once and serve all
- * channels; bytes 0, 2 and 1, 3 of each four are pairs, as SXTB16 gives them.
+ * and p1 = A - B = 256 * S1, exact modulo 2**32 as long as |S1| < 2**23, which the generator
+ * has proven of every channel with its bias; p0 = 256 * B. The pixels are widened to int16 once
+ * and serve all channels; bytes 0, 2 and 1, 3 of each four are pairs, as SXTB16 gives them.
  *
- * Requantization is edgeq_requantize for shift = -n, 1 <= n <= 23, of acc = S + bias:
- *     doubling_high_mul(acc, m) = 2 * acc * m / 2**32, rounded (SMMLAR)
- *     c = (2 * zero_point + 1) * 2**(n - 1), half of 2**n and the zero point with it
- *     out = (doubling_high_mul(acc, m) + c - (acc < 0)) >> n, saturated
- * acc < 0 stands for a negative product: they differ only where the product is 0, and 0 and -1
- * give one result. If no result below the zero point is wanted, acc < 0 need not be looked at.
+ * What A and B start with brings the bias, and a fraction of 1/256 accumulators that is the
+ * channel's own. Then
+ *     out = (floor(p * factor / 2**32) + half - (p < 0 ? sign : 0)) >> t, saturated
+ * where half = (2 * zero_point + 1) * 2**(t - 1). The generator (steps.py) has found numbers of
+ * each channel with which every step of this staircase is where edgeq_requantize has it; where
+ * no output below the zero point is wanted sign is 0, and t EDGEQ_TILE_SHIFT if that will do.
  *
- * A group in flash: for each two taps the words of channels (0, 1) and (2, 3), then four words
- * bias * 256 + n - 1, then four multipliers. */
+ * A group in flash: the starts of channels 1, 0, 3, 2 (A, B, A, B); for each two taps the words
+ * of channels (0, 1) and (2, 3); four factors; the fractions of channels 0 and 2 as bytes; with
+ * t != 0 four signs as bytes, and the group's own half.
+ *
+ * What is defined some layer needs: EDGEQ_TILE_SIGNED t != 0, EDGEQ_TILE_NINE_TAPS runs of
+ * edgeq_widen_nines. */
 #ifndef EDGEQ_TILE_H
 #define EDGEQ_TILE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "edgeq_dsp.h"
+#include "edgeq_dsp_pack.h"
+#include "edgeq_widen.h"
+
+#define EDGEQ_TILE_SHIFT 12
 
 struct edgeq_tile {
-    uint32_t nbytes; /* of the two widened pixels, a multiple of 16; also of a group's taps */
-    int32_t groups;  /* of four channels */
-    int32_t two_zero_plus; /* 2 * output_zero_point + 1 */
-    int32_t has_signs;     /* 0: no result below the zero point is wanted */
+    int32_t half;
+    uint16_t nbytes;       /* of the two widened pixels, a multiple of 16; of a group's taps */
+    uint16_t group_nbytes; /* of a group in flash */
+    uint16_t groups;       /* whole groups of four channels */
+    uint16_t t;            /* 0: EDGEQ_TILE_SHIFT and no signs */
 };
 
-/* Offsets that the assembly has of struct edgeq_tile. */
-_Static_assert(offsetof(struct edgeq_tile, groups) == 4, "edgeq_tile");
-_Static_assert(offsetof(struct edgeq_tile, two_zero_plus) == 8, "edgeq_tile");
-_Static_assert(offsetof(struct edgeq_tile, has_signs) == 12, "edgeq_tile");
+/* Pairs of pixels; in the order of the assembly's stack. */
+struct edgeq_tile_run {
+    const uint32_t *x; /* where the widened pixels are, less `skipped` bytes */
+    uint32_t skipped;  /* what nbytes lacks to a multiple of 128 */
+    uint32_t entry;    /* edgeq_tile_entry of the taps */
+    const uint32_t *x_end;
+    const int32_t *weights_end;
+    int8_t *out0; /* four bytes for each group */
+    int8_t *out1;
+    int32_t half;
+    int32_t t;
+    const int32_t *weights;
+    int32_t out_step; /* from a pixel's output to the next one's; 4 * groups if pairs > 1 */
+    int32_t pairs;
+    const int8_t *from; /* the first pixel's taps */
+    int32_t from_step;  /* to the next pixel's */
+    int32_t row_nbytes; /* of taps, a multiple of 4; 0: edgeq_widen_nines, `gap` its step */
+    int32_t gap;        /* from the end of a row of taps to the next */
+    int32_t rows;       /* 0: the pixels are widened already */
+};
+
+/* Where in the code of the loop to begin: two steps of 48 bytes for each 16 that nbytes lacks
+ * to a multiple of 256, four between the halves; 1 for Thumb code. */
+static inline uint32_t edgeq_tile_entry(uint32_t nbytes) {
+    const uint32_t missing = (0u - nbytes) & 240u;
+    return missing * 6 + (missing >= 128 ? 4 : 0) + 1;
+}
 
 #ifdef EDGEQ_HAS_DSP
 
-/* Two taps of two pixels and four channels: r0 the pixels, r1 the weights. */
+_Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
+
+/* Two taps of two pixels and four channels: r0 the pixels, r1 the weights. 48 bytes of code. */
 #define EDGEQ_TILE_STEP(first, second)                                                         \
-    "ldr r11, [r0, #" first "]\n"                                                              \
-    "ldr r12, [r0, #" second "]\n"                                                             \
-    "ldr r2, [r1, #" first "]\n"                                                               \
-    "ldr lr, [r1, #" second "]\n"                                                              \
-    "smlad r3, r2, r11, r3\n"                                                                  \
-    "smlad r4, r2, r12, r4\n"                                                                  \
-    "sxtb16 r2, r2\n"                                                                          \
-    "smlad r7, lr, r11, r7\n"                                                                  \
-    "smlad r8, lr, r12, r8\n"                                                                  \
-    "sxtb16 lr, lr\n"                                                                          \
-    "smlad r5, r2, r11, r5\n"                                                                  \
-    "smlad r6, r2, r12, r6\n"                                                                  \
-    "smlad r9, lr, r11, r9\n"                                                                  \
-    "smlad r10, lr, r12, r10\n"
+    "ldr r2, [r0, #" first "]\n"                                                               \
+    "ldr r3, [r0, #" second "]\n"                                                              \
+    "ldr r4, [r1, #" first "]\n"                                                               \
+    "ldr r5, [r1, #" second "]\n"                                                              \
+    "smlad r6, r4, r2, r6\n"                                                                   \
+    "smlad r7, r4, r3, r7\n"                                                                   \
+    "sxtb16 r4, r4\n"                                                                          \
+    "smlad r10, r5, r2, r10\n"                                                                 \
+    "smlad r11, r5, r3, r11\n"                                                                 \
+    "sxtb16 r5, r5\n"                                                                          \
+    "smlad r8, r4, r2, r8\n"                                                                   \
+    "smlad r9, r4, r3, r9\n"                                                                   \
+    "smlad r12, r5, r2, r12\n"                                                                 \
+    "smlad lr, r5, r3, lr\n"
 
-/* One accumulator to a byte: `twice` leaves 2 * acc and its sign in the flags. */
-#define EDGEQ_TILE_ONE(acc, twice, fix, to)                                                    \
-    twice(acc) "smmlar " acc ", " acc ", r12, lr\n" fix(acc) "asr " acc ", " acc ", r11\n"     \
-                                                             "ssat " acc ", #8, " acc          \
-                                                             ", asr #1\n"                      \
-                                                             "strb " acc ", [" to "]\n"
+/* 32 taps: 768 bytes of code. */
+#define EDGEQ_TILE_STEPS                                                                       \
+    EDGEQ_TILE_STEP("0", "4")                                                                  \
+    EDGEQ_TILE_STEP("8", "12")                                                                 \
+    EDGEQ_TILE_STEP("16", "20")                                                                \
+    EDGEQ_TILE_STEP("24", "28")                                                                \
+    EDGEQ_TILE_STEP("32", "36")                                                                \
+    EDGEQ_TILE_STEP("40", "44")                                                                \
+    EDGEQ_TILE_STEP("48", "52")                                                                \
+    EDGEQ_TILE_STEP("56", "60")                                                                \
+    EDGEQ_TILE_STEP("64", "68")                                                                \
+    EDGEQ_TILE_STEP("72", "76")                                                                \
+    EDGEQ_TILE_STEP("80", "84")                                                                \
+    EDGEQ_TILE_STEP("88", "92")                                                                \
+    EDGEQ_TILE_STEP("96", "100")                                                               \
+    EDGEQ_TILE_STEP("104", "108")                                                              \
+    EDGEQ_TILE_STEP("112", "116")                                                              \
+    EDGEQ_TILE_STEP("120", "124")
 
-/* One channel of two pixels, to bytes `at` of both outputs. */
-#define EDGEQ_TILE_OUT(acc0, acc1, twice, fix, word, multiplier, at)                           \
-    "ldr r11, [r1, #" word "]\n"                                                               \
-    "ldr r12, [r1, #" multiplier "]\n"                                                         \
-    "ldr lr, [sp, #4]\n"                                                                       \
-    "lsl lr, lr, r11\n" EDGEQ_TILE_ONE(acc0, twice, fix, "r0, #" at)                           \
-        EDGEQ_TILE_ONE(acc1, twice, fix, "r2, #" at)
+/* p of a channel's two pixels to bytes `at`; r3 the factor, r5 half, r0 and r2 the outputs. */
+#define EDGEQ_TILE_OUT(p0, p1, factor, at)                                                     \
+    "smmla " p0 ", " p0 ", " factor ", r5\n"                                                   \
+    "smmla " p1 ", " p1 ", " factor ", r5\n"                                                   \
+    "ssat " p0 ", #8, " p0 ", asr #12\n"                                                       \
+    "ssat " p1 ", #8, " p1 ", asr #12\n"                                                       \
+    "strb " p0 ", [r0" at "\n"                                                                 \
+    "strb " p1 ", [r2" at "\n"
 
-#define EDGEQ_TILE_LOW(acc)  "lsls " acc ", " acc ", #1\n"
-#define EDGEQ_TILE_HIGH(acc) "asrs " acc ", " acc ", #7\n"
-#define EDGEQ_TILE_SIGN(acc) "it mi\nsubmi " acc ", " acc ", #1\n"
-#define EDGEQ_TILE_NO_SIGN(acc)
+/* One p, its sign in the flags, to its output; r0 the sign's number, r2 t. */
+#define EDGEQ_TILE_ONE_SIGNED(p)                                                               \
+    "smmla " p ", " p ", r3, r5\n"                                                             \
+    "it mi\nsubmi " p ", " p ", r0\n"                                                          \
+    "asr " p ", " p ", r2\n"                                                                   \
+    "ssat " p ", #8, " p "\n"
 
-#define EDGEQ_TILE_OUTS(fix)                                                                   \
-    EDGEQ_TILE_OUT("r5", "r6", EDGEQ_TILE_LOW, fix, "0", "16", "0")                            \
-    EDGEQ_TILE_OUT("r3", "r4", EDGEQ_TILE_HIGH, fix, "4", "20", "1")                           \
-    EDGEQ_TILE_OUT("r9", "r10", EDGEQ_TILE_LOW, fix, "8", "24", "2")                           \
-    EDGEQ_TILE_OUT("r7", "r8", EDGEQ_TILE_HIGH, fix, "12", "28", "3")
+#ifdef EDGEQ_TILE_NINE_TAPS
+#define EDGEQ_TILE_NINES                                                                       \
+    "cmp r2, #0\n"                                                                             \
+    "bne 9f\n"                                                                                 \
+    "17:\n"                                                                                    \
+    "mov r11, r1\n"                                                                            \
+    "mov r2, r3\n" EDGEQ_WIDEN_NINES "ldr r9, [sp, #52]\n"                                     \
+    "add r1, r11, r9\n"                                                                        \
+    "add r0, r0, r10\n"                                                                        \
+    "subs r10, r10, #4\n"                                                                      \
+    "beq 17b\n"                                                                                \
+    "b 18f\n"
+#else
+#define EDGEQ_TILE_NINES
+#endif
 
-/* x: two pixels, word by word in turns; out0, out1: 4 * groups bytes each.
- *
- * The stack from sp: groups left, two_zero_plus, the pixels' end, has_signs; x, weights, out0,
- * out1; the saved registers; the fifth argument. The loop takes 32 taps; it is entered further
- * down if the taps are not a multiple of that. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_tile(const uint32_t *x __attribute__((unused)),
-           const int32_t *weights __attribute__((unused)), int8_t *out0 __attribute__((unused)),
-           int8_t *out1 __attribute__((unused)),
-           const struct edgeq_tile *tile __attribute__((unused))) {
+#ifdef EDGEQ_TILE_SIGNED
+#define EDGEQ_TILE_CHOICE                                                                      \
+    "ldr r2, [sp, #32]\n"                                                                      \
+    "cmp r2, #0\n"                                                                             \
+    "bne 6f\n"
+/* Channel 1 before 0, for B is still whole; the outputs' addresses when all is done. */
+/* clang-format off */
+#define EDGEQ_TILE_SIGNED_OUT                                                                  \
+    "6:\n"                                                                                     \
+    "ldr r5, [r1, #24]\n"                                                                      \
+    "ldr r3, [r1, #4]\n"                                                                       \
+    "ldrb r0, [r1, #21]\n"                                                                     \
+    "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED("r6")                                            \
+    "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7")                                            \
+    "ldr r3, [r1]\n"                                                                           \
+    "ldrb r4, [r1, #16]\n"                                                                     \
+    "ldrb r0, [r1, #20]\n"                                                                     \
+    "adds r8, r4, r8, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r8")                                    \
+    "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r9")                                    \
+    "ldr r3, [r1, #12]\n"                                                                      \
+    "ldrb r0, [r1, #23]\n"                                                                     \
+    "subs r10, r10, r12\n" EDGEQ_TILE_ONE_SIGNED("r10")                                        \
+    "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED("r11")                                         \
+    "ldr r3, [r1, #8]\n"                                                                       \
+    "ldrb r4, [r1, #17]\n"                                                                     \
+    "ldrb r0, [r1, #22]\n"                                                                     \
+    "adds r12, r4, r12, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r12")                                 \
+    "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("lr")                                    \
+    "ldr r0, [sp, #20]\n"                                                                      \
+    "ldr r2, [sp, #24]\n"                                                                      \
+    "strb r8, [r0], #4\n"                                                                      \
+    "strb r9, [r2], #4\n"                                                                      \
+    "strb r6, [r0, #-3]\n"                                                                     \
+    "strb r7, [r2, #-3]\n"                                                                     \
+    "strb r12, [r0, #-2]\n"                                                                    \
+    "strb lr, [r2, #-2]\n"                                                                     \
+    "strb r10, [r0, #-1]\n"                                                                    \
+    "strb r11, [r2, #-1]\n"                                                                    \
+    "adds r1, r1, #28\n"                                                                       \
+    "b 7b\n"
+/* clang-format on */
+#else
+#define EDGEQ_TILE_CHOICE
+#define EDGEQ_TILE_SIGNED_OUT
+#endif
+
+/* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 64 taps in two
+ * halves; it is entered further down if the taps are not a multiple. */
+static __attribute__((naked, noinline, unused)) void edgeq_tile(const struct edgeq_tile_run *run
+                                                                __attribute__((unused))) {
     /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"
-        "push {r0-r11, lr}\n"
-        "sub sp, sp, #16\n"
-        "ldr r4, [sp, #68]\n"
-        "ldr r5, [r4]\n"
-        "ldr r6, [r4, #4]\n"
-        "ldr r7, [r4, #8]\n"
-        "ldr r8, [r4, #12]\n"
-        "add r2, r0, r5\n"
-        "str r6, [sp]\n"
-        "str r7, [sp, #4]\n"
-        "str r2, [sp, #8]\n"
-        "str r8, [sp, #12]\n"
-        "1:\n"
-        "sub r11, r2, r0\n"
-        "add r12, r1, r11\n"
-        "ldr r5, [r12]\n"
-        "ldr r3, [r12, #4]\n"
-        "ldr r9, [r12, #8]\n"
-        "ldr r7, [r12, #12]\n"
-        "asr r5, r5, #8\n"
-        "add r3, r3, r5\n"
-        "mov r4, r3\n"
-        "mov r6, r5\n"
-        "asr r9, r9, #8\n"
-        "add r7, r7, r9\n"
-        "mov r8, r7\n"
-        "mov r10, r9\n"
-        "rsb r11, r11, #0\n"
-        "ands r11, r11, #112\n"
-        "beq 20f\n"
-        "sub r0, r0, r11\n"
-        "sub r1, r1, r11\n"
-        "lsr r11, r11, #4\n"
-        "tbh [pc, r11, lsl #1]\n"
+        "push {r4-r11, lr}\n"
+        "ldm r0!, {r1-r9}\n"
+        "mov r10, r3\n"
+        "adr.w r3, 20f\n"
+        "add r3, r3, r10\n"
+        "sub sp, sp, #68\n"
+        "mov r10, sp\n"
+        "stm r10!, {r1-r9}\n"
+        "ldm r0, {r1-r8}\n"
+        "stm r10, {r1-r8}\n"
         "8:\n"
-        ".hword (20f - 8b) / 2\n"
-        ".hword (21f - 8b) / 2\n"
-        ".hword (22f - 8b) / 2\n"
-        ".hword (23f - 8b) / 2\n"
-        ".hword (24f - 8b) / 2\n"
-        ".hword (25f - 8b) / 2\n"
-        ".hword (26f - 8b) / 2\n"
-        ".hword (27f - 8b) / 2\n"
+        "ldr r9, [sp, #64]\n"
+        "ldr r2, [sp, #56]\n"
+        "ldr r3, [sp, #60]\n"
+        "ldr r1, [sp, #48]\n"
+        "movs r10, #4\n"
+        "cmp r9, #0\n"
+        "beq 19f\n"
+        "ldrd r0, r4, [sp]\n"
+        "add r0, r0, r4\n"
+        EDGEQ_TILE_NINES
+        "9:\n"
+        "mov r11, r1\n"
+        EDGEQ_WIDEN_ROWS
+        "ldr r9, [sp, #52]\n"
+        "ldrd r0, r4, [sp]\n"
+        "add r1, r11, r9\n"
+        "add r0, r0, r4\n"
+        "ldr r9, [sp, #64]\n"
+        "add r0, r0, r10\n"
+        "subs r10, r10, #4\n"
+        "beq 9b\n"
+        "18:\n"
+        "str r1, [sp, #48]\n"
+        "19:\n"
+        "ldr r1, [sp, #36]\n"
+        "1:\n"
+        "ldm r1!, {r6, r8, r10, r12}\n"
+        "mov r7, r6\n"
+        "mov r9, r8\n"
+        "mov r11, r10\n"
+        "mov lr, r12\n"
+        "ldm sp, {r0, r2, r3}\n"
+        "subs r1, r1, r2\n"
+        "bx r3\n"
         "20:\n"
-        EDGEQ_TILE_STEP("0", "4")
-        EDGEQ_TILE_STEP("8", "12")
-        "21:\n"
-        EDGEQ_TILE_STEP("16", "20")
-        EDGEQ_TILE_STEP("24", "28")
-        "22:\n"
-        EDGEQ_TILE_STEP("32", "36")
-        EDGEQ_TILE_STEP("40", "44")
-        "23:\n"
-        EDGEQ_TILE_STEP("48", "52")
-        EDGEQ_TILE_STEP("56", "60")
-        "24:\n"
-        EDGEQ_TILE_STEP("64", "68")
-        EDGEQ_TILE_STEP("72", "76")
-        "25:\n"
-        EDGEQ_TILE_STEP("80", "84")
-        EDGEQ_TILE_STEP("88", "92")
-        "26:\n"
-        EDGEQ_TILE_STEP("96", "100")
-        EDGEQ_TILE_STEP("104", "108")
-        "27:\n"
-        EDGEQ_TILE_STEP("112", "116")
-        EDGEQ_TILE_STEP("120", "124")
-        "add r0, r0, #128\n"
-        "add r1, r1, #128\n"
-        "ldr r2, [sp, #8]\n"
+        EDGEQ_TILE_STEPS
+        "adds r0, r0, #128\n"
+        "adds r1, r1, #128\n"
+        EDGEQ_TILE_STEPS
+        "ldr r2, [sp, #12]\n"
+        "adds r0, r0, #128\n"
+        "adds r1, r1, #128\n"
         "cmp r0, r2\n"
         "bne 20b\n"
-        "ldr r11, [sp, #12]\n"
-        "ldr r0, [sp, #24]\n"
-        "ldr r2, [sp, #28]\n"
-        "sub r3, r3, r5\n"
-        "sub r4, r4, r6\n"
-        "sub r7, r7, r9\n"
-        "sub r8, r8, r10\n"
-        "cmp r11, #0\n"
-        "bne 6f\n"
-        EDGEQ_TILE_OUTS( EDGEQ_TILE_NO_SIGN)
+        EDGEQ_TILE_CHOICE
+        "ldr r0, [sp, #20]\n"
+        "ldr r2, [sp, #24]\n"
+        "ldr r5, [sp, #28]\n"
+        "ldrb r4, [r1, #16]\n"
+        "ldr r3, [r1]\n"
+        "subs r6, r6, r8\n"
+        "subs r7, r7, r9\n"
+        "add r8, r4, r8, lsl #8\n"
+        "add r9, r4, r9, lsl #8\n"
+        EDGEQ_TILE_OUT("r8", "r9", "r3", "], #4")
+        "ldr r3, [r1, #4]\n"
+        "ldrb r4, [r1, #17]\n"
+        "ldr r8, [r1, #8]\n"
+        "ldr r9, [r1, #12]\n"
+        EDGEQ_TILE_OUT("r6", "r7", "r3", ", #-3]")
+        "sub r10, r10, r12\n"
+        "sub r11, r11, lr\n"
+        "add r12, r4, r12, lsl #8\n"
+        "add lr, r4, lr, lsl #8\n"
+        EDGEQ_TILE_OUT("r12", "lr", "r8", ", #-2]")
+        EDGEQ_TILE_OUT("r10", "r11", "r9", ", #-1]")
+        "adds r1, r1, #20\n"
         "7:\n"
-        "add r0, r0, #4\n"
-        "add r2, r2, #4\n"
-        "str r0, [sp, #24]\n"
-        "str r2, [sp, #28]\n"
-        "add r1, r1, #32\n"
-        "ldr r3, [sp]\n"
-        "ldr r0, [sp, #16]\n"
-        "ldr r2, [sp, #8]\n"
-        "subs r3, r3, #1\n"
-        "str r3, [sp]\n"
+        "ldr r3, [sp, #16]\n"
+        "str r0, [sp, #20]\n"
+        "str r2, [sp, #24]\n"
+        "cmp r1, r3\n"
         "bne 1b\n"
-        "add sp, sp, #32\n"
+        "ldr r4, [sp, #44]\n"
+        "ldr r3, [sp, #40]\n"
+        "str r2, [sp, #20]\n"
+        "add r2, r2, r3\n"
+        "str r2, [sp, #24]\n"
+        "subs r4, r4, #1\n"
+        "str r4, [sp, #44]\n"
+        "bne 8b\n"
+        "add sp, sp, #68\n"
         "pop {r4-r11, pc}\n"
-        "6:\n"
-        EDGEQ_TILE_OUTS(EDGEQ_TILE_SIGN)
-        "b 7b\n");
+        EDGEQ_TILE_SIGNED_OUT);
     /* clang-format on */
 }
 
 #else
 
-static inline int8_t edgeq_tile_out(int32_t twice_acc, int32_t word, int32_t multiplier,
-                                    int32_t two_zero_plus, int32_t fix) {
-    const int32_t n = word & 0xff;
-    const int32_t c = (int32_t)((uint32_t)two_zero_plus << n);
-    const int32_t y = (edgeq_smmlar(twice_acc, multiplier, c) - fix) >> n >> 1;
-    return (int8_t)(y < -128 ? -128 : (y > 127 ? 127 : y));
+static inline int8_t edgeq_tile_out(const struct edgeq_tile_run *run, const uint32_t *x,
+                                    const int32_t *weights, int32_t steps, int32_t o) {
+    const int32_t *const taps = weights + 4;
+    const int32_t *const factors = taps + 2 * steps;
+    int32_t a = weights[o & 2];
+    int32_t b = weights[o | 1];
+    for (int32_t i = 0; i < steps; ++i) {
+        const uint32_t h = (uint32_t)taps[2 * i + (o >> 1)];
+        a = edgeq_smlad(h, x[2 * i], a);
+        b = edgeq_smlad(edgeq_sxtb16(h), x[2 * i], b);
+    }
+    const uint32_t fraction = ((uint32_t)factors[4] >> (4 * (o & 2))) & 0xffu;
+    const uint32_t odd = (uint32_t)a - (uint32_t)b;
+    const int32_t p = (int32_t)((o & 1) != 0 ? odd : fraction + ((uint32_t)b << 8));
+    if (run->t == 0) {
+        const int32_t y = edgeq_smmla(p, factors[o], run->half);
+        return (int8_t)edgeq_saturate8(y >> EDGEQ_TILE_SHIFT);
+    }
+    const int32_t sign = (int32_t)(((uint32_t)factors[5] >> (8 * o)) & 0xffu);
+    const int32_t y = edgeq_smmla(p, factors[o], factors[6]) - (p < 0 ? sign : 0);
+    return (int8_t)edgeq_saturate8(y >> run->t);
 }
 
-static inline void edgeq_tile(const uint32_t *x, const int32_t *weights, int8_t *out0,
-                              int8_t *out1, const struct edgeq_tile *tile) {
-    const int32_t steps = (int32_t)(tile->nbytes / 8);
-    for (int32_t group = 0; group < tile->groups; ++group) {
-        const int32_t *const words = weights + 2 * steps;
-        for (int32_t o = 0; o < 4; ++o) {
-            for (int32_t pixel = 0; pixel < 2; ++pixel) {
-                const int32_t low = words[o & 2] >> 8;
-                int32_t b = low;
-                int32_t a = (int32_t)((uint32_t)words[o | 1] + (uint32_t)low);
-                for (int32_t i = 0; i < steps; ++i) {
-                    const uint32_t h = (uint32_t)weights[2 * i + (o >> 1)];
-                    a = edgeq_smlad(h, x[2 * i + pixel], a);
-                    b = edgeq_smlad(edgeq_sxtb16(h), x[2 * i + pixel], b);
-                }
-                const int32_t high = (int32_t)((uint32_t)a - (uint32_t)b) >> 7;
-                const int32_t twice = (o & 1) != 0 ? high : (int32_t)((uint32_t)b << 1);
-                const int32_t fix = twice < 0 ? tile->has_signs : 0;
-                (pixel == 0 ? out0 : out1)[o] =
-                    edgeq_tile_out(twice, words[o], words[4 + o], tile->two_zero_plus, fix);
+static inline void edgeq_tile(const struct edgeq_tile_run *parameters) {
+    struct edgeq_tile_run run = *parameters;
+    uint32_t *const x = (uint32_t *)(uintptr_t)run.x + run.skipped / 4;
+    const int32_t steps = (int32_t)(run.x_end - x) / 2;
+    const int32_t tail = run.t != 0 ? 7 : 5;
+    for (; run.pairs > 0; --run.pairs) {
+        for (int32_t i = 0; i < 2 && run.rows > 0; ++i) {
+            if (run.row_nbytes == 0) {
+                edgeq_widen_nines(x + i, run.from, run.gap);
+            } else {
+                edgeq_widen_rows(x + i, run.from, run.row_nbytes, run.gap, run.rows);
+            }
+            run.from += run.from_step;
+        }
+        for (const int32_t *w = run.weights; w != run.weights_end; w += 4 + 2 * steps + tail) {
+            for (int32_t o = 0; o < 4; ++o) {
+                *run.out0++ = edgeq_tile_out(&run, x, w, steps, o);
+                *run.out1++ = edgeq_tile_out(&run, x + 1, w, steps, o);
             }
         }
-        out0 += 4;
-        out1 += 4;
-        weights = words + 8;
+        run.out0 = run.out1;
+        run.out1 += run.out_step;
     }
 }
 
 #endif
-
-/* Four bytes of one pixel at a time, n a multiple of 4, to every second word. */
-static inline uint32_t *edgeq_widen(uint32_t *to, const int8_t *from, int32_t n) {
-    for (; n >= 16; n -= 16) {
-        const uint32_t a = edgeq_load4(from);
-        const uint32_t b = edgeq_load4(from + 4);
-        const uint32_t c = edgeq_load4(from + 8);
-        const uint32_t d = edgeq_load4(from + 12);
-        to[0] = edgeq_sxtb16(a);
-        to[2] = edgeq_sxtb16_odd(a);
-        to[4] = edgeq_sxtb16(b);
-        to[6] = edgeq_sxtb16_odd(b);
-        to[8] = edgeq_sxtb16(c);
-        to[10] = edgeq_sxtb16_odd(c);
-        to[12] = edgeq_sxtb16(d);
-        to[14] = edgeq_sxtb16_odd(d);
-        from += 16;
-        to += 16;
-    }
-    for (; n > 0; n -= 4) {
-        const uint32_t a = edgeq_load4(from);
-        to[0] = edgeq_sxtb16(a);
-        to[2] = edgeq_sxtb16_odd(a);
-        from += 4;
-        to += 4;
-    }
-    return to;
-}
-
-/* The same of n bytes that are all `value`. */
-static inline uint32_t *edgeq_widen_value(uint32_t *to, int32_t value, int32_t n) {
-    const uint32_t pair = ((uint32_t)value & 0xffffu) | (uint32_t)value << 16;
-    for (; n > 0; n -= 4) {
-        to[0] = pair;
-        to[2] = pair;
-        to += 4;
-    }
-    return to;
-}
-
-/* Two pixels with all channels, to out0 and out1. */
-static inline void edgeq_tile_pair(const struct edgeq_tile *tile, int32_t channels,
-                                   int32_t activation_min, int32_t activation_max,
-                                   const uint32_t *x, const int32_t *weights, int8_t *out0,
-                                   int8_t *out1) {
-    const int32_t rest = channels % 4;
-    if (tile->groups > 0) {
-        edgeq_tile(x, weights, out0, out1, tile);
-    }
-    if (rest > 0) {
-        const struct edgeq_tile last = {tile->nbytes, 1, tile->two_zero_plus, tile->has_signs};
-        int8_t out[8];
-        weights += tile->groups * (int32_t)(tile->nbytes / 4 + 8);
-        edgeq_tile(x, weights, out, out + 4, &last);
-        for (int32_t i = 0; i < rest; ++i) {
-            out0[channels - rest + i] = out[i];
-            out1[channels - rest + i] = out[4 + i];
-        }
-    }
-    if (activation_min > -128 || activation_max < 127) {
-        for (int32_t i = 0; i < channels; ++i) {
-            const int32_t a = out0[i];
-            const int32_t b = out1[i];
-            out0[i] = (int8_t)(a < activation_min   ? activation_min
-                               : a > activation_max ? activation_max
-                                                    : a);
-            out1[i] = (int8_t)(b < activation_min   ? activation_min
-                               : b > activation_max ? activation_max
-                                                    : b);
-        }
-    }
-}
 
 #endif /* EDGEQ_TILE_H */

@@ -12,6 +12,7 @@ import numpy as np
 from edgeq.graph import Shape
 from edgeq.ops.fully_connected import QuantizedFullyConnected
 from firmware_gen.cores import Target
+from firmware_gen.kernels import mve
 from firmware_gen.kernels.fully_connected_pairs import PAIRS
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
@@ -122,7 +123,16 @@ KERNEL = Kernel(
     emit,
     no_scratch,
     (
-        Variant("dsp_row", "fully_connected_dsp.h", why_not_row, emit_row, row_scratch_nbytes),
+        Variant("mve_row", "fully_connected_mve.h", mve.why_not_row, mve.emit_row),
+        Variant("mve", "conv_2d_mve.h", mve.why_not_rows, mve.emit_rows),
+        Variant(
+            "dsp_row",
+            "fully_connected_dsp.h",
+            why_not_row,
+            emit_row,
+            row_scratch_nbytes,
+            code_nbytes=900,
+        ),
         PAIRS,
     ),
 )

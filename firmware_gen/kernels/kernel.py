@@ -101,6 +101,7 @@ class LayerCode:
     function: str = ""  # and `struct <function>`, its parameters; "" if there is no code
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
+    defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
 
 
 def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
@@ -117,6 +118,9 @@ class Variant:
     why_not: Callable[[Any, Layer, Target], str | None]  # None: it can serve the layer
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int] = no_scratch  # (op, *shapes)
+    is_shared: bool = True  # one copy serves many layers about as well as one for each
+    code_nbytes: int = 0  # about; more than a small kernel's, for which work must be done
+    is_exact: bool = False  # its output lies exactly over a dying input, or apart from it
     roundings: frozenset[Rounding] = frozenset({"tflm"})  # of operators that requantize
 
 
@@ -131,6 +135,7 @@ class Kernel:
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
+    is_shared: bool = True  # as Variant's
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:

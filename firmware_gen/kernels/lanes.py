@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.arith import clamp, requantize
 from edgeq.graph import Array
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
-from firmware_gen.kernels.kernel import Constant, Layer, parameters_of
-from firmware_gen.kernels.tile import ACC_LIMIT, MAX_RIGHT, acc_bounds, channels_of
+from firmware_gen.kernels.kernel import Constant, Layer, folded_bias, parameters_of
+from firmware_gen.kernels.tile import ACC_LIMIT, MAX_RIGHT, acc_bounds
 
 BLOCK = 4  # taps of which the products stay in 16-bit lanes
 LANE_LIMIT = 255  # of the sum of abs(weight) in a block: 255 * 128 < 2**15
@@ -34,6 +35,36 @@ def why_dsp(target: Target) -> str | None:
     return None if target.has_mla or not target.has_mul64 else "the core is not known"
 
 
+def narrow_channels(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+    """Weights, folded bias, multiplier and shift of each channel.
+
+    A channel with one result for every input gets no weights, and numbers that the kernel can
+    always take: 8 * (result - zero_point) times 2**30 * 2**-33.
+    """
+    count = len(rows)
+    multiplier, shift = (
+        np.broadcast_to(np.asarray(values, np.int64), (count,)).copy()
+        for values in (op.multiplier, op.shift)
+    )
+    rows, folded = rows.copy(), folded_bias(op, bias, rows).astype(np.int64)
+    low, high = acc_bounds(rows, folded)
+    for channel in range(count):
+        at_low, at_high = (
+            clamp(
+                requantize(int(acc), int(multiplier[channel]), int(shift[channel]))
+                + op.output_zero_point,
+                op.activation_min,
+                op.activation_max,
+            )
+            for acc in (low[channel], high[channel])
+        )
+        if at_low == at_high:
+            rows[channel] = 0
+            folded[channel] = 8 * (at_low - op.output_zero_point)
+            multiplier[channel], shift[channel] = 1 << 30, -LEAST_RIGHT
+    return rows, folded, multiplier, shift
+
+
 def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
     """Why edgeq_narrow.h cannot bring accumulators to bytes; rows: (O, taps)."""
     rows, folded, _, shift = narrow_channels(op, rows, bias)
@@ -43,19 +74,8 @@ def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, the kernel wants below 2**23"
     if (shift > -LEAST_RIGHT).any():
-        return (
-            "a multiplier is 0.25 or more, the kernel wants a shift to the right by 2 or more"
-        )
+        return "a multiplier is 0.25 or more, the kernel shifts to the right by 2 or more"
     return None
-
-
-def narrow_channels(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
-    """channels_of, but one result for every input is 8 * (result - zero_point) / 2**3."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
-    constant = ~rows.any(1)
-    folded[constant] *= 2
-    shift[constant] = -LEAST_RIGHT
-    return rows, folded, multiplier, shift
 
 
 def narrow_words(op: Any, rows: Array, bias: Array) -> tuple[Array, Array]:

@@ -9,7 +9,8 @@
 #define EDGEQ_SOFTMAX_SUM_BITS 12 /* integer bits of the sum of exponentials: Q12.19 */
 
 struct edgeq_softmax {
-    const int32_t *exp_table; /* (256,) Q0.31: exp of -255 .. 0 steps of the input's scale */
+    const int32_t *exp_table; /* Q0.31: exp of 1 - entries .. 0 steps of the input's scale */
+    int32_t entries;          /* of fewer steps it counts neither in a sum nor in a result */
     int32_t rows;
     int32_t classes;
 };
@@ -38,7 +39,8 @@ static inline int32_t edgeq_reciprocal(int32_t half_denominator) {
 /* exp of the difference of q to the row's maximum, in Q0.31. */
 static inline int32_t edgeq_softmax_exp(const struct edgeq_softmax *op, int32_t q,
                                         int32_t highest) {
-    return op->exp_table[255 + q - highest];
+    const int32_t index = op->entries - 1 + q - highest;
+    return index < 0 ? 0 : op->exp_table[index];
 }
 
 /* (R, C) -> (R, C); out may be x. */

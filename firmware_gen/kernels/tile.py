@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgeq.arith import clamp, requantize
 from edgeq.graph import Array
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
 from firmware_gen.kernels.kernel import Constant, folded_bias
+from firmware_gen.kernels.steps import Channel, Step, half_of, step_of
 
 GROUP = 4  # channels
 TAPS = 4  # taps are filled up to a multiple of this
 ACC_LIMIT = 1 << 23  # what an accumulator must stay below for two channels in a word
 MAX_RIGHT = 23  # the largest shift; beyond it every accumulator below ACC_LIMIT becomes 0
 TAP_ORDER = (0, 2, 1, 3)  # of each four, as SXTB16 pairs them
+PREFERRED_SHIFT = 12  # EDGEQ_TILE_SHIFT
+SHIFTS = (PREFERRED_SHIFT, 13, 11, 14, 10, 15, 9, 16, 8, 7, 6, 5, 4, 3, 2, 1)
+MORE = (0, *(sign * n for n in range(1, 17) for sign in (1, -1)))  # to half, tried in order
+SIGNED = "EDGEQ_TILE_SIGNED"
 
 NOTE = (
-    "for each two taps 256 * w1 + w0 of channels (0, 1) and (2, 3) as int16, then bias * 256 + "
-    "n - 1 of each, then the multipliers"
+    "the accumulators' start of channels 1, 0, 3, 2, times 256 + the other's in 1 and 3; for "
+    "each two taps 256 * w1 + w0 of channels (0, 1) and (2, 3) as int16; factors; fractions "
+    "of 0 and 2 as bytes"
 )
+SIGNED_NOTE = "; signs as bytes; half"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The channels of a layer, packed."""
+
+    words: Array  # (groups, words of a group) int32
+    t: int
+    half: int
+    is_signed: bool  # each group ends with its signs and half
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        """What edgeq_tile.h must be told."""
+        return (SIGNED,) if self.is_signed else ()
+
+    def constant(self) -> Constant:
+        """The words with what they are."""
+        return Constant(
+            "filter", "int32_t", self.words, NOTE + (SIGNED_NOTE if self.is_signed else "")
+        )
 
 
 def why_no_tile(op: Any, rows: Array, bias: Array, target: Target) -> str | None:
     """Why the channels cannot be packed in groups of four; rows: (O, taps)."""
     if not target.has_dsp:
         return "the core has no DSP extension"
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
-    reason = why_not_pairs(rows, folded, GROUP)
-    if reason is None and ((multiplier != 0) & (shift >= 0)).any():
-        reason = "a multiplier is 0.5 or more, the kernel wants a shift to the right"
-    return reason
+    packed = tile_of(op, rows, bias)
+    return packed if isinstance(packed, str) else None
 
 
 def why_not_pairs(rows: Array, folded: Array, group: int) -> str | None:
@@ -55,34 +80,105 @@ def acc_bounds(rows: Array, folded: Array) -> tuple[Array, Array]:
     return low, high
 
 
-def channels_of(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
-    """Weights, folded bias, multiplier and shift of each channel.
+def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
+    """The channels packed, or why they cannot be.
 
-    A channel with one result for every input gets no weights, and numbers that the kernel can
-    always take: 4 * (result - zero_point) times 2**30 * 2**-32.
+    A channel with one result for every input gets no weights.
     """
-    count = len(rows)
+    rows, folded = rows.copy(), folded_bias(op, bias, rows).astype(np.int64)
+    channels = _channels(op, rows, folded)
+    outputs = [(c.output(c.low), c.output(c.high)) for c in channels]
+    is_constant = np.array([low == high for low, high in outputs])
+    rows[is_constant], folded[is_constant] = 0, 0
+    reason = why_not_pairs(rows, folded, GROUP)
+    if reason is not None:
+        return reason
+    moving = [c for c, constant in zip(channels, is_constant, strict=True) if not constant]
+    if any(c.right < 1 for c in moving):
+        return "a multiplier is 0.5 or more, the kernel wants a shift to the right"
+    above = [low - op.output_zero_point for low, _ in outputs]
+    for t in SHIFTS:
+        half = half_of(op.output_zero_point, t)
+        if t == PREFERRED_SHIFT:
+            steps = _steps(channels, is_constant, above, t, 0)
+            if steps is not None and not any(step.sign for step in steps):
+                return Tile(_words(rows, folded, steps, []), t, half, False)
+        found = [
+            _group(channels[i : i + GROUP], is_constant[i : i + GROUP], above[i : i + GROUP], t)
+            for i in range(0, len(channels), GROUP)
+        ]
+        groups = [group for group in found if group is not None]
+        if len(groups) == len(found):
+            steps = [step for _, of_group in groups for step in of_group]
+            halves = [half + more for more, _ in groups]
+            return Tile(_words(rows, folded, steps, halves), t, half, True)
+    return "no shift serves all channels with one multiplication each"
+
+
+def _group(
+    channels: list[Channel], is_constant: Array, above: list[int], t: int
+) -> tuple[int, list[Step]] | None:
+    """What is added to half for these channels, and their steps; None: nothing near serves."""
+    for more in MORE:
+        steps = _steps(channels, is_constant, above, t, more)
+        if steps is not None:
+            return more, steps
+    return None
+
+
+def _steps(
+    channels: list[Channel], is_constant: Array, above: list[int], t: int, more: int
+) -> list[Step] | None:
+    """The numbers of each channel; None: a channel has none."""
+    steps = []
+    for channel, constant, output in zip(channels, is_constant, above, strict=True):
+        # A constant output from 0: (output * 2**t - more) * 2**2 * 2**30 / 2**32.
+        step = Step((output << t + 2) - 4 * more, 1 << 30, 0) if constant else None
+        step = step or step_of(channel, t, more)
+        if step is None:
+            return None
+        steps.append(step)
+    return steps
+
+
+def _channels(op: Any, rows: Array, folded: Array) -> list[Channel]:
     multiplier, shift = (
-        np.broadcast_to(np.asarray(values, np.int64), (count,)).copy()
+        np.broadcast_to(np.asarray(values, np.int64), (len(rows),)).tolist()
         for values in (op.multiplier, op.shift)
     )
-    rows, folded = rows.copy(), folded_bias(op, bias, rows).astype(np.int64)
-    low, high = acc_bounds(rows, folded)
-    for channel in range(count):
-        at_low, at_high = (
-            clamp(
-                requantize(int(acc), int(multiplier[channel]), int(shift[channel]))
-                + op.output_zero_point,
-                op.activation_min,
-                op.activation_max,
-            )
-            for acc in (low[channel], high[channel])
+    return [
+        Channel(
+            m,
+            -s,
+            op.output_zero_point,
+            op.activation_min,
+            op.activation_max,
+            int(low),
+            int(high),
+            op.rounding,
         )
-        if at_low == at_high:
-            rows[channel] = 0
-            folded[channel] = 4 * (at_low - op.output_zero_point)
-            multiplier[channel], shift[channel] = 1 << 30, -1
-    return rows, folded, multiplier, shift
+        for m, s, low, high in zip(multiplier, shift, *acc_bounds(rows, folded), strict=True)
+    ]
+
+
+def _words(rows: Array, folded: Array, steps: list[Step], halves: list[int]) -> Array:
+    taps = pair_words(padded_rows(rows, GROUP, TAPS))
+    groups = taps.shape[0] * 2 // GROUP
+    taps = taps.reshape(groups, 2, -1).transpose(0, 2, 1).reshape(groups, -1)
+    start, factor, sign = (np.zeros(groups * GROUP, np.int64) for _ in range(3))
+    start[: len(rows)] = folded * 256 + [step.fraction for step in steps]
+    factor[: len(rows)] = [step.factor for step in steps]
+    sign[: len(rows)] = [step.sign for step in steps]
+    low = start[::2] >> 8
+    first = np.stack([start[1::2] + low, low], axis=1).reshape(groups, GROUP)
+    fractions = (start & 0xFF).reshape(groups, GROUP)
+    parts = [first, taps, factor.reshape(groups, GROUP)]
+    parts.append((fractions[:, 0] | fractions[:, 2] << 8)[:, None])
+    if halves:
+        parts.append((sign.reshape(groups, GROUP) << [0, 8, 16, 24]).sum(1)[:, None])
+        parts.append(np.array(halves)[:, None])
+    packed: Array = np.concatenate(parts, axis=1) & 0xFFFFFFFF
+    return packed.astype(np.uint32).view(np.int32)
 
 
 def padded_taps(taps: int) -> int:
@@ -90,29 +186,15 @@ def padded_taps(taps: int) -> int:
     return -(-taps // TAPS) * TAPS
 
 
-def tile_parameters(op: Any, channels: int, taps: int) -> dict[str, Value]:
+def tile_parameters(tile: Tile, channels: int, taps: int) -> dict[str, Value]:
     """What the kernel must know of the groups, besides their words."""
     return {
+        "half": tile.half,
         "nbytes": 4 * padded_taps(taps),
+        "group_nbytes": 4 * tile.words.shape[1],
         "groups": channels // GROUP,
-        "two_zero_plus": 2 * op.output_zero_point + 1,
-        "has_signs": int(op.activation_min < op.output_zero_point),
+        "t": tile.t if tile.is_signed else 0,
     }
-
-
-def tile_constant(op: Any, rows: Array, bias: Array) -> Constant:
-    """The groups, one after another; a last one is filled with channels of zeros."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
-    words = pair_words(padded_rows(rows, GROUP, TAPS))
-    groups = words.shape[0] * 2 // GROUP
-    taps = words.reshape(groups, 2, -1).transpose(0, 2, 1).reshape(groups, -1)
-    nothing = -shift > MAX_RIGHT
-    multiplier[nothing], shift[nothing] = 0, -1
-    tail = np.zeros((2, groups * GROUP), np.int64)
-    tail[0, : len(rows)] = folded * 256 - shift - 1
-    tail[1, : len(rows)] = multiplier
-    packed = np.concatenate([taps, *tail.reshape(2, groups, GROUP)], axis=1)
-    return Constant("filter", "int32_t", packed.astype(np.uint32).view(np.int32), NOTE)
 
 
 def padded_rows(rows: Array, group: int, taps: int) -> Array:

@@ -7,6 +7,7 @@
 
 #include "edgeq_app.h"
 #include "edgeq_board.h"
+#include "edgeq_cycles.h"
 #include "edgeq_framing.h"
 #include "edgeq_platform.h"
 #include "model.h"
@@ -17,11 +18,13 @@ enum message_type {
     RUN = 0x03,
     STREAM = 0x04,
     STOP = 0x05,
+    PROFILE = 0x06,
     IDENTITY = 0x81,
     ACK = 0x82,
     RESULT = 0x83,
     LOG = 0x84,
     ERROR = 0x85,
+    CYCLES = 0x86,
 };
 
 enum error_code {
@@ -33,6 +36,7 @@ enum error_code {
     ERROR_INPUT = 6,
     ERROR_SAMPLES = 7,
     ERROR_FAULT = 8,
+    ERROR_CYCLES = 9,
 };
 
 #define FROM_DEVICE       0x80u
@@ -66,6 +70,11 @@ static struct {
     uint32_t stream_left;
     uint32_t sample;
     uint64_t heard_at;
+
+#ifdef EDGEQ_MODEL_LAYER_COUNT
+    bool counts;  /* the core's cycle counter does */
+    bool is_real; /* and is no emulator's */
+#endif
 } line;
 
 static void send(uint8_t type, const uint8_t *head, size_t head_nbytes, const void *body,
@@ -242,6 +251,41 @@ static void step_stream(void) {
     }
 }
 
+#ifdef EDGEQ_MODEL_LAYER_COUNT
+#define CYCLES_HEAD_BYTES 9u
+#define CYCLES_A_FRAME    ((EDGEQ_FRAME_MAX_PAYLOAD - CYCLES_HEAD_BYTES) / 4u)
+
+/* Of the last finished RUN: the cycles of the layers from number `first` on, as many as one
+ * frame has room for. */
+static void take_profile(const uint8_t *payload, size_t nbytes) {
+    if (nbytes != 4u) {
+        send_error(ERROR_PAYLOAD, "PROFILE wants 4 bytes");
+        return;
+    }
+    const uint32_t first = edgeq_get_u32(payload);
+    line.streaming = false;
+    if (first >= EDGEQ_MODEL_LAYER_COUNT) {
+        send_error(ERROR_RANGE, "PROFILE reaches behind the layers");
+        return;
+    }
+    if (!line.counts || !line.finished) {
+        send_error(ERROR_CYCLES, line.counts ? "no run has finished since the last input"
+                                             : "the core's cycle counter does not count");
+        return;
+    }
+    uint8_t head[CYCLES_HEAD_BYTES] = {line.is_real ? 1u : 0u};
+    uint8_t body[4u * CYCLES_A_FRAME];
+    edgeq_put_u32(head + 1, (uint32_t)EDGEQ_MODEL_LAYER_COUNT);
+    edgeq_put_u32(head + 5, first);
+    size_t used = 0;
+    for (uint32_t i = first; i < EDGEQ_MODEL_LAYER_COUNT && used < sizeof body; ++i) {
+        edgeq_put_u32(body + used, edgeq_model_cycles[i]);
+        used += 4u;
+    }
+    send(CYCLES, head, sizeof head, body, used);
+}
+#endif
+
 static void take_frame(const uint8_t *frame, size_t frame_nbytes) {
     const uint8_t *payload = frame + EDGEQ_FRAME_HEADER_BYTES;
     const size_t nbytes = frame_nbytes - EDGEQ_FRAME_HEADER_BYTES - EDGEQ_FRAME_CRC_BYTES;
@@ -257,6 +301,13 @@ static void take_frame(const uint8_t *frame, size_t frame_nbytes) {
         send_error(ERROR_PAYLOAD, "HELLO and STOP have no payload");
         return;
     }
+#ifdef EDGEQ_MODEL_LAYER_COUNT
+    /* Not a case below: of so many GCC makes a table, and of its jump no bound of the stack. */
+    if (type == PROFILE) {
+        take_profile(payload, nbytes);
+        return;
+    }
+#endif
     switch (type) {
     case HELLO:
         line.streaming = false;
@@ -281,6 +332,10 @@ static void take_frame(const uint8_t *frame, size_t frame_nbytes) {
 }
 
 void edgeq_serial_init(void) {
+#ifdef EDGEQ_MODEL_LAYER_COUNT
+    line.counts = edgeq_cycles_start();
+    line.is_real = edgeq_cycles_are_real();
+#endif
     edgeq_serial_log(EDGEQ_LOG_INFO, "started");
 }
 

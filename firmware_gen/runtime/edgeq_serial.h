@@ -14,7 +14,10 @@
  * 2**32, each on sample (number modulo samples), until the count is reached or a well-formed
  * request comes. A stream that hears a byte pauses until a frame is complete, at most one
  * second behind the last byte: so a request gets through, the second time it is sent at the
- * latest, though the UART holds only the first byte of one that comes while the model runs. */
+ * latest, though the UART holds only the first byte of one that comes while the model runs.
+ *
+ * PROFILE, where model.h has EDGEQ_MODEL_LAYER_COUNT: CYCLES of the layers in the RUN that has
+ * just finished, from the number in the request on. */
 #ifndef EDGEQ_SERIAL_H
 #define EDGEQ_SERIAL_H
 

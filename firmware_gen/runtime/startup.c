@@ -41,18 +41,26 @@ void Reset_Handler(void);
 void NMI_Handler(void);
 void HardFault_Handler(void);
 void SysTick_Handler(void);
-void edgeq_irq_handler(void);
+#ifdef EDGEQ_TICKS_IRQ
+void edgeq_irq_handler(void); /* of the ticks driver */
+#endif
 void edgeq_start(void);
 void edgeq_early_init(void);
 void edgeq_fault_frame(const uint32_t *frame);
 
+/* No external interrupt is enabled but that of a ticks driver, so the table ends there. */
+#ifdef EDGEQ_TICKS_IRQ
+#define EXTERNAL_INTERRUPTS (EDGEQ_TICKS_IRQ + 1u)
+#else
+#define EXTERNAL_INTERRUPTS 0u
+#endif
+
 struct edgeq_vectors {
     uint32_t *stack_top;
-    void (*handlers[15 + 32])(void);
+    void (*handlers[15u + EXTERNAL_INTERRUPTS])(void);
 };
 
-/* DDI0403E, exception numbers. No external interrupt is enabled but by a ticks driver; all
- * share one handler. 32 of them is what every core here has at least (DDI0419E). */
+/* DDI0403E, exception numbers. */
 __attribute__((section(".vectors"), used)) const struct edgeq_vectors edgeq_vectors = {
     .stack_top = edgeq_stack_top,
     .handlers =
@@ -72,39 +80,9 @@ __attribute__((section(".vectors"), used)) const struct edgeq_vectors edgeq_vect
             0,
             NMI_Handler, /* PendSV */
             SysTick_Handler,
-            /* external interrupts 0 .. 31 */
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
-            edgeq_irq_handler,
+#ifdef EDGEQ_TICKS_IRQ
+            [15 + EDGEQ_TICKS_IRQ] = edgeq_irq_handler,
+#endif
         },
 };
 
@@ -256,8 +234,4 @@ void NMI_Handler(void) {
 
 __attribute__((weak)) void SysTick_Handler(void) {
     edgeq_fault("unexpected SysTick interrupt");
-}
-
-__attribute__((weak)) void edgeq_irq_handler(void) {
-    edgeq_fault("unexpected interrupt");
 }

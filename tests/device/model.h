@@ -38,4 +38,8 @@ static inline size_t edgeq_model_output_nbytes(size_t index) {
     return index == 0 ? INPUT_0 + INPUT_1 : OUTPUT_1;
 }
 
+#ifdef EDGEQ_MODEL_LAYER_COUNT
+extern uint32_t edgeq_model_cycles[EDGEQ_MODEL_LAYER_COUNT];
+#endif
+
 #endif /* MODEL_H */

@@ -1,0 +1,1 @@
+"""Where quantization loses what: noise by layer, sensitivity, bits, distributions."""

@@ -1,0 +1,304 @@
+/* DEPTHWISE_CONV_2D with a filter of 3 x 3 for cores with the DSP extension, four channels at a
+ * time through the whole image; twin of edgeq/ops/depthwise_conv_2d.py. The clamp is int8's
+ * range. The output lies exactly over the input, or apart from it.
+ *
+ * A line is a row, or a column where the image is higher than wide; its pixels are a run. Three
+ * lines of the four channels are in a ring in scratch, each laid out once: for two pixels one
+ * word of halves of each line, of each channel, pixels in the padding as the zero point. An
+ * output line reads them from there alone, so it may be written over the input's line of the
+ * same number or an earlier one: paddings before the image are 2 at most. A smaller output over
+ * its input is written at the input's steps first, and its rows are then brought together.
+ *
+ * The rounding: by edgeq_requantize an output never falls where the accumulator rises, so that
+ * it is given by the accumulators first(y) from which on it is y or more. With 2**s
+ * times the weights in the accumulator,
+ *     ((2**s * acc + b) * m >> 32) >> t = floor((2**s * acc + b) * m / 2**(32 + t))
+ * is y or more from 2**s * acc + b = ceil(y * 2**(32 + t) / m) on: the same for y in -127 ..
+ * 127, if that lies above 2**s * (first(y) - 1) + b and not above 2**s * first(y) + b. For one
+ * t, depthwise_plane.py finds s, m (next to M * 2**(t + 1 - n - s), M and n being the
+ * multiplier and the shift to the right) and b with which this holds of every y that the
+ * channel can give. */
+#ifndef EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
+#define EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "edgeq_depthwise_lines.h"
+#include "edgeq_dsp_pack.h"
+
+#define EDGEQ_PLANE_GROUP 4 /* channels */
+
+/* Along the lines, or from line to line. */
+struct edgeq_plane_axis {
+    int32_t input_step; /* bytes */
+    int32_t output_step;
+    int16_t input; /* extents */
+    int16_t output;
+    int16_t stride; /* 1 or 2 */
+    int16_t pad;    /* before the image */
+};
+
+struct edgeq_depthwise_conv_2d_plane {
+    uint32_t zero_points; /* the input's, in each byte */
+    int32_t shift;        /* t */
+    int32_t channels;     /* 4 at least */
+    struct edgeq_plane_axis line;
+    struct edgeq_plane_axis run;
+};
+
+/* A channel in flash: a word has four weights, those of the filter's words in struct
+ * edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3; above the last,
+ * in byte 3, is by how much less than 8 their power of two is. */
+struct edgeq_plane_channel {
+    uint32_t filter[3];
+    int32_t multiplier;
+    int32_t bias;
+};
+
+/* Both halves >> n, rounded down. */
+static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
+    const int32_t low = (int16_t)(x & 0xffffu), high = (int32_t)x;
+    return edgeq_pack_high((uint32_t)(low >> n) << 16, (uint32_t)(high >> n));
+}
+
+static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
+                                      struct edgeq_lines_channel *to) {
+    const uint32_t upper = 0xff00ff00u;
+    const struct edgeq_lines_channel *const end = to + count;
+    for (; to != end; ++to, ++from) {
+        const uint32_t a = from->filter[0], b = from->filter[1], c = from->filter[2];
+        to->filter[0] = a << 8 & upper;
+        to->filter[1] = a & upper;
+        to->filter[2] = b << 8 & upper;
+        to->filter[3] = b & upper;
+        to->filter[4] = c << 8 & upper;
+        to->multiplier = from->multiplier;
+        to->bias = from->bias;
+        if (c >> 24 != 0) {
+            for (int32_t i = 0; i < 5; ++i) {
+                to->filter[i] = edgeq_plane_halves_right(to->filter[i], c >> 24);
+            }
+        }
+    }
+}
+
+/* Fills a line of the ring with the zero point. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_put_zeros(uint32_t zero_points, int32_t blocks, uint32_t *block) {
+    const uint32_t word = edgeq_sxtb16(zero_points);
+    for (; blocks > 0; --blocks) {
+        block[0] = word;
+        block[3] = word;
+        block[6] = word;
+        block[9] = word;
+        block += EDGEQ_LINES_BLOCK;
+    }
+}
+
+/* Lays out two pixels of a line, four channels of each as they are in the image. */
+static inline void edgeq_plane_put_two(uint32_t *block, uint32_t a, uint32_t b) {
+    const uint32_t low = edgeq_pack_low(a, b), high = edgeq_pack_high(a, b);
+    block[0] = edgeq_sxtb16(low);
+    block[3] = edgeq_sxtb16_odd(low);
+    block[6] = edgeq_sxtb16(high);
+    block[9] = edgeq_sxtb16_odd(high);
+}
+
+/* Lays out `pairs` times two pixels of a line, and gives where the next pixel is. */
+#ifdef EDGEQ_HAS_DSP
+/* clang-format off */
+#define EDGEQ_PLANE_TWO                                                                        \
+    "ldr r4, [r0]\n"                                                                           \
+    "ldr r5, [r0, r1]\n"                                                                       \
+    "add r0, r0, r1, lsl #1\n"                                                                 \
+    "pkhbt r6, r4, r5, lsl #16\n"                                                              \
+    "pkhtb r4, r5, r4, asr #16\n"                                                              \
+    "sxtb16 r5, r6\n"                                                                          \
+    "sxtb16 r6, r6, ror #8\n"                                                                  \
+    "sxtb16 r7, r4\n"                                                                          \
+    "sxtb16 r4, r4, ror #8\n"                                                                  \
+    "str r6, [r3, #12]\n"                                                                      \
+    "str r7, [r3, #24]\n"                                                                      \
+    "str r4, [r3, #36]\n"                                                                      \
+    "str r5, [r3], #48\n"
+static __attribute__((naked, noinline, unused)) const int8_t *
+edgeq_plane_put_pairs(const int8_t *x EDGEQ_UNUSED, int32_t step EDGEQ_UNUSED,
+                      int32_t pairs EDGEQ_UNUSED, uint32_t *block EDGEQ_UNUSED) {
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r4-r7, lr}\n"
+        "lsrs r2, r2, #1\n"
+        "bcc 2f\n"
+        EDGEQ_PLANE_TWO
+        "2:\n"
+        "cbz r2, 3f\n"
+        "1:\n"
+        EDGEQ_PLANE_TWO
+        EDGEQ_PLANE_TWO
+        "subs r2, r2, #1\n"
+        "bne 1b\n"
+        "3:\n"
+        "pop {r4-r7, pc}\n");
+}
+/* clang-format on */
+#else
+static inline const int8_t *edgeq_plane_put_pairs(const int8_t *x, int32_t step, int32_t pairs,
+                                                  uint32_t *block) {
+    for (; pairs > 0; --pairs) {
+        edgeq_plane_put_two(block, edgeq_load4(x), edgeq_load4(x + step));
+        x += 2 * step;
+        block += EDGEQ_LINES_BLOCK;
+    }
+    return x;
+}
+#endif
+
+/* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
+ * they are in the padding. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                     uint32_t *block) {
+    const int32_t step = op->run.input_step, pad = op->run.pad;
+    int32_t count = op->run.input;
+    block += EDGEQ_LINES_BLOCK * (pad >> 1);
+    if ((pad & 1) != 0) {
+        edgeq_plane_put_two(block, op->zero_points, edgeq_load4(x));
+        x += step;
+        block += EDGEQ_LINES_BLOCK;
+        --count;
+    }
+    x = edgeq_plane_put_pairs(x, step, count >> 1, block);
+    if ((count & 1) != 0) {
+        edgeq_plane_put_two(block + EDGEQ_LINES_BLOCK * (count >> 1), edgeq_load4(x),
+                            op->zero_points);
+    }
+}
+
+/* Brings together the rows of an output that lie at the steps of the input. */
+static inline void edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step,
+                                        int32_t to_step) {
+    const int8_t *from = out + from_step;
+    int8_t *to = out + to_step;
+    for (; rows > 1; --rows) {
+        int32_t i = 0;
+        for (; i < to_step - 3; i += 4) {
+            const uint32_t word = edgeq_load4(from + i);
+            __builtin_memcpy(to + i, &word, sizeof word);
+        }
+        for (; i < to_step; ++i) {
+            to[i] = from[i];
+        }
+        from += from_step;
+        to += to_step;
+    }
+}
+
+/* `any`: with any shift and length of a line. */
+static inline __attribute__((always_inline)) void
+edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t stride,
+            const int8_t *x, const struct edgeq_plane_channel *channels, uint32_t *scratch,
+            int8_t *out) {
+    struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
+    uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
+    const struct edgeq_plane_axis line = op->line;
+    const struct edgeq_plane_axis *const rows =
+        line.input_step >= op->run.input_step ? &op->line : &op->run;
+    const int32_t width = op->run.output;
+    const bool is_over = x == out && rows->input_step != rows->output_step;
+    const int32_t step = is_over ? op->run.input_step : op->run.output_step;
+    const int32_t line_step = is_over ? line.input_step : line.output_step;
+    struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, step);
+    const int32_t blocks = ((width - 1) * stride + 4) / 2;
+    for (int32_t i = 0; i < 3; ++i) {
+        edgeq_plane_put_zeros(op->zero_points, blocks, ring + i);
+    }
+    for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {
+        /* The last group may begin before; the channels done are laid out, but not run. */
+        const int32_t beyond = c + EDGEQ_PLANE_GROUP - op->channels;
+        const int32_t first = beyond > 0 ? beyond : 0;
+        const int32_t count = EDGEQ_PLANE_GROUP - first;
+        run.channels = count * (int32_t)sizeof *table;
+        edgeq_plane_unpack(channels + c, count, table);
+        int32_t in_line = -line.pad, slot = 0, slot_step = 1;
+        run.turn = 0;
+        for (int32_t i = 0; i < line.output; ++i) {
+            const int32_t top = i * line.stride - line.pad;
+            for (; in_line < top + 3; ++in_line) {
+                if (in_line >= 0 && in_line < line.input) {
+                    edgeq_plane_put_line(op, x + in_line * line.input_step + c - first,
+                                         ring + slot);
+                } else {
+                    edgeq_plane_put_zeros(op->zero_points, blocks, ring + slot);
+                }
+                if (stride == 1) { /* 0 1 2 0 1 2 */
+                    slot = slot == 2 ? 0 : slot + 1;
+                } else { /* 0 1 2 1 0 1 2 */
+                    slot += slot_step;
+                    slot_step = slot == 1 ? slot_step : -slot_step;
+                }
+            }
+            const uint32_t *const block = ring + 3 * first;
+            int8_t *const to = out + i * line_step + c;
+            if (any) {
+                for (int32_t k = 0; k < count; ++k) {
+                    const struct edgeq_lines_channel channel =
+                        edgeq_lines_turned(table + k, stride, run.turn);
+                    if (stride == 1) {
+                        edgeq_lines_1(block + 3 * k, &channel, op->shift, width, step, to + k);
+                    } else {
+                        edgeq_lines_2(block + 3 * k, &channel, op->shift, width, step, to + k);
+                    }
+                }
+            } else if (stride == 1) {
+                edgeq_lines_run_1(block, table, to, &run);
+            } else {
+                edgeq_lines_run_2(block, table, to, &run);
+            }
+            if (stride == 1) {
+                run.turn = run.turn == 0 ? 2 : run.turn - 1;
+            } else {
+                run.turn ^= 1;
+            }
+        }
+    }
+    if (is_over) {
+        edgeq_plane_close_up(out, rows->output, rows->input_step, rows->output_step);
+    }
+}
+
+/* The layers of a model share these, and only those that one uses are linked. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_any(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, true, op->run.stride, x, channels, scratch, out);
+}
+
+static __attribute__((noinline, unused)) void
+edgeq_plane_1(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+              const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, false, 1, x, channels, scratch, out);
+}
+
+static __attribute__((noinline, unused)) void
+edgeq_plane_2(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+              const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, false, 2, x, channels, scratch, out);
+}
+
+/* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
+ * EDGEQ_LINES_BLOCK words for each two pixels of a line. */
+static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_conv_2d_plane *op,
+                                                 const int8_t *x,
+                                                 const struct edgeq_plane_channel *channels,
+                                                 uint32_t *scratch, int8_t *out) {
+    if (op->shift != EDGEQ_LINES_SHIFT || op->run.output < 2) {
+        edgeq_plane_any(op, x, channels, scratch, out);
+    } else if (op->run.stride == 1) {
+        edgeq_plane_1(op, x, channels, scratch, out);
+    } else {
+        edgeq_plane_2(op, x, channels, scratch, out);
+    }
+}
+
+#endif /* EDGEQ_DEPTHWISE_CONV_2D_PLANE_H */

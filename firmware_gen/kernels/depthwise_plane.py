@@ -1,0 +1,259 @@
+"""Channels of a 3 x 3 depthwise filter for the DSP kernel that takes a channel's whole image.
+
+Twin of depthwise_conv_2d_plane.h, which derives the rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.arith import Rounding, clamp, requantize_by
+from edgeq.graph import Array, Shape
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
+from edgeq.ops.window import Window
+from firmware_gen.c_text import Value
+from firmware_gen.cores import Target
+from firmware_gen.kernels.kernel import Constant, Layer, LayerCode, folded_bias
+
+PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
+SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
+MOST_SCALE = 8  # of s, the weights being times 2**s in the accumulator
+GROUP = 4  # channels beside each other
+BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
+TABLE_NBYTES = GROUP * 28  # of a group's channels
+MOST_TRIES = 256  # multipliers beside the nearest
+NOTE = "of each channel: bytes of pairs of weights and 8 - s (3 words), multiplier, bias"
+
+
+def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
+    """The core, the shape, the clamp, or numbers that leave their words."""
+    if not target.has_dsp:
+        return "the core has no DSP extension"
+    window = op.window
+    if (window.filter_h, window.filter_w) != (3, 3):
+        return "the filter is not 3 x 3"
+    if window.stride_h != window.stride_w or window.stride_w > 2:
+        return "the stride is not 1 or 2 in both directions"
+    if (window.dilation_h, window.dilation_w) != (1, 1):
+        return "the filter is dilated"
+    _, height, width, channels = layer.inputs[0].shape
+    _, out_h, out_w, outputs = layer.outputs[0].shape
+    if channels < GROUP or outputs != channels:
+        return f"not one output channel for each of {GROUP} or more"
+    if out_h > height or out_w > width or max(window.pad_top, window.pad_left) > 2:
+        return "the output is larger than the input, or begins more than 2 pixels before it"
+    if width * channels >= 1 << 16:
+        return "a row has 65,536 bytes or more"
+    if (op.activation_min, op.activation_max) != (-128, 127):
+        return "the clamp is narrower than int8"
+    if _packing(op, layer) is None:
+        return "no multipliers and biases of one shift give each channel's outputs"
+    return None
+
+
+def is_upright(window: Window, shape: Shape) -> bool:
+    """Whether the lines are columns: the longer side of the image is cheaper to run along."""
+    return shape[1] > shape[2]
+
+
+def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
+    """The table of a group's channels, then a block for every two pixels of a line."""
+    _, out_h, out_w, _ = op.infer_shapes(*shapes)[0]
+    length = out_h if is_upright(op.window, shapes[0]) else out_w
+    return TABLE_NBYTES + BLOCK_NBYTES * (((length - 1) * op.window.stride_w + 4) // 2)
+
+
+def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
+    """Five words a channel."""
+    packing = _packing(op, layer)
+    assert packing is not None
+    shape, output = layer.inputs[0].shape, layer.outputs[0].shape
+    axes = [_axis(op.window, shape, output, 1), _axis(op.window, shape, output, 2)]
+    if is_upright(op.window, shape):
+        axes.reverse()
+    return LayerCode(
+        constants=(Constant("filter", "uint32_t", packing.words, NOTE),),
+        function="edgeq_depthwise_conv_2d_plane",
+        parameters={
+            "zero_points": (op.input_zero_point & 0xFF) * 0x01010101,
+            "shift": packing.shift,
+            "channels": shape[3],
+            "line": axes[0],
+            "run": axes[1],
+        },
+        calls=(
+            (
+                layer.read(0),
+                f"(const struct edgeq_plane_channel *){layer.own('filter')}",
+                layer.scratch("uint32_t"),
+                layer.write(),
+            ),
+        ),
+    )
+
+
+def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value]:
+    """One of the image's axes, 1 or 2, as a struct edgeq_plane_axis."""
+    return {
+        "input_step": int(np.prod(x[axis + 1 :])),
+        "output_step": int(np.prod(output[axis + 1 :])),
+        "input": x[axis],
+        "output": output[axis],
+        "stride": window.stride_h if axis == 1 else window.stride_w,
+        "pad": window.pad_top if axis == 1 else window.pad_left,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Packing:
+    shift: int  # t
+    words: Array  # (C, 5) uint32
+
+
+def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
+    """The words with the preferred shift, or the next that serves; None: none does."""
+    weights, bias = layer.inputs[1].data, layer.inputs[2].data
+    assert weights is not None
+    assert bias is not None
+    rows = weights.reshape(9, -1).T.astype(np.int64)
+    folded = folded_bias(op, bias, rows)
+    per_channel = len(op.multiplier) > 1
+    channels = [
+        _Channel(
+            taps,
+            int(folded[c]),
+            op.multiplier[m],
+            op.shift[m],
+            op.output_zero_point,
+            op.rounding,
+        )
+        for c, taps in enumerate(rows)
+        for m in (c if per_channel else 0,)
+    ]
+    upright = is_upright(op.window, layer.inputs[0].shape)
+    filters = [_filter_words(c, op.window.stride_w, upright) for c in channels]
+    for shift in SHIFTS:
+        numbers = []
+        for channel in channels:
+            if (found := channel.numbers(shift)) is None:
+                break
+            numbers.append(found)
+        else:
+            words = [
+                [*taps[:2], taps[2] | MOST_SCALE - scale << 24, multiplier, bias]
+                for taps, (scale, multiplier, bias) in zip(filters, numbers, strict=True)
+            ]
+            return _Packing(shift, np.array(words, np.int64).astype(np.uint32))
+    return None
+
+
+def _filter_words(channel: _Channel, stride: int, upright: bool) -> list[int]:
+    """Five pairs of weights as struct edgeq_lines_channel has them, two in a word.
+
+    A channel of one output has none.
+    """
+    low, high = channel.outputs()
+    lines = (channel.filter.reshape(3, 3) & (0xFF if low < high else 0)).tolist()
+    if upright:
+        lines = [list(column) for column in zip(*lines, strict=True)]
+    a, b, c = lines
+    pairs = [*zip(a, b, strict=True), (c[0], c[1]), (c[1], c[2])]
+    if stride == 2:
+        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2]), (c[2], c[2])]
+    pairs.append((0, 0))
+    return [
+        p[0] | q[0] << 8 | p[1] << 16 | q[1] << 24
+        for p, q in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+
+
+def first_accumulators(
+    rounding: Rounding, multiplier: int, shift: int, outputs: Array
+) -> Array:
+    """The least accumulator that gives each of these outputs (less the zero point) or more.
+
+    `tflm`: the doubling high product is floor((acc * M + 2**30) / 2**31) for either sign, and
+    the shift to the right rounds to nearest, ties away from zero: floor((v + 2**(n - 1)) /
+    2**n), for negative v one less in the numerator; two floors are one. The others round once,
+    ties upward.
+    """
+    first = []
+    for y in outputs.tolist():
+        if rounding == "tflm":
+            left, right = max(shift, 0), max(-shift, 0)
+            half = (1 << right >> 1) - (1 if right and y <= 0 else 0)
+            numerator = ((y << right) - half << 31) - (1 << 30)
+            first.append(-(-numerator // (multiplier << left)))
+        else:
+            bits = exponent_of(rounding, shift)
+            first.append(-(((1 << bits >> 1) - (y << bits)) // multiplier))
+    return np.array(first, np.int64)
+
+
+def exponent_of(rounding: Rounding, shift: int) -> int:
+    """An output is the accumulator times the multiplier times 2 to the minus this, rounded."""
+    return -shift if rounding == "shift" else 31 - shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """One channel's numbers."""
+
+    filter: Array  # (9,)
+    bias: int  # folded
+    multiplier: int
+    shift: int
+    output_zero_point: int
+    rounding: Rounding
+
+    def numbers(self, t: int) -> tuple[int, int, int] | None:
+        """s, the multiplier and the bias for a shift of `t`; None: there are none.
+
+        They must place every output's beginning as the header says; those of outputs that the
+        channel cannot give do not matter.
+        """
+        low, high = self.outputs()
+        if low == high:
+            return MOST_SCALE, 1 << 30, low << t + 2
+        y = np.arange(low + 1, high + 1, dtype=np.int64)
+        first = first_accumulators(
+            self.rounding, self.multiplier, self.shift, y - self.output_zero_point
+        )
+        for scale in range(MOST_SCALE, -1, -1):
+            found = self._numbers(t, scale, y, first - self.bias)
+            if found is not None:
+                return scale, *found
+        return None
+
+    def _numbers(self, t: int, scale: int, y: Array, first: Array) -> tuple[int, int] | None:
+        """The multiplier and the bias; first: the sums of products that outputs y begin at."""
+        peak = 128 * int(np.abs(self.filter).sum()) << scale
+        right = exponent_of(self.rounding, self.shift) + scale - t - 32
+        scaled = self.multiplier << max(-right, 0)
+        nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
+        # A step moves where the last output begins by 1/16 at most.
+        step = max(nearest * nearest >> 44 + t, 1)
+        for i in range(MOST_TRIES):
+            m = nearest + (i + 1) // 2 * (step if i % 2 else -step)
+            if not 0 < m < 1 << 31:
+                continue
+            start = -(-(y << 32 + t) // m)
+            least = int((start - (first << scale)).max())
+            most = int((start - (first - 1 << scale)).min()) - 1
+            bias = (least + most) // 2
+            if least <= most and abs(bias) + peak < 1 << 31:
+                return m, bias
+        return None
+
+    def outputs(self) -> tuple[int, int]:
+        """The least and the largest output."""
+        high = int(np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum())
+        low = int(np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum())
+        ends = (
+            requantize_by(self.rounding, self.bias + acc, self.multiplier, self.shift)
+            for acc in (low, high)
+        )
+        least, most = (clamp(y + self.output_zero_point, -128, 127) for y in ends)
+        return least, most

@@ -1,0 +1,68 @@
+"""manifest.json: which kernel serves each layer, and why no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from edgeq.graph import Graph
+from firmware_gen.kernels.kernel import LayerCode
+from firmware_gen.layers import Choice
+from firmware_gen.optimize import Optimize
+from firmware_gen.shared_copies import Copies
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLayer:
+    """One layer that has code."""
+
+    layer: str  # its C function
+    node: str
+    operator: str
+    kernel: str  # the variant, or "portable"
+    copy: Literal["own", "shared"]  # of the kernel's code
+    header: str | None  # None: no code
+    why_not: Mapping[str, str]  # variants that were tried before, and what each says
+    scratch_nbytes: int
+    constant_nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The kernels of one model on one core."""
+
+    model: str
+    rounding: str
+    optimize: Optimize
+    layers: tuple[ManifestLayer, ...]
+
+    def json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def manifest(
+    graph: Graph,
+    optimize: Optimize,
+    choices: Sequence[Choice],
+    code: Sequence[LayerCode],
+    copies: Copies,
+) -> Manifest:
+    """The choices, with what became of each in C."""
+    layers = tuple(
+        ManifestLayer(
+            layer=choice.layer.name,
+            node=choice.node,
+            operator=node.op.name,
+            kernel=choice.variant,
+            copy="shared" if copies.is_shared(parts) else "own",
+            header=choice.header,
+            why_not=dict(choice.why_not),
+            scratch_nbytes=choice.scratch_nbytes,
+            constant_nbytes=sum(c.values.nbytes for c in parts.constants),
+        )
+        for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
+    )
+    return Manifest(graph.name, graph.rounding, optimize, layers)

@@ -1,0 +1,156 @@
+"""Training sees what the integers compute, element for element, and its result keeps it."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from float_networks import float_networks
+from hypothesis import HealthCheck, given, settings
+from networks import samples, small_network
+
+import edgeq
+from edgeq.demo import demo_model_path, load_digits
+from edgeq.errors import DataError, ToolError
+from edgeq.graph import Graph
+from edgeq.ops.weights import quantize_array
+from edgeq.qat import fake_quantized
+from edgeq.scheme import Scheme
+
+torch = pytest.importorskip("torch", reason="PyTorch is not there: pip install 'edgeq[torch]'")
+
+
+def integers_of(graph: Graph, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(int8 inputs, the interpreter's first output)."""
+    quant = graph.input_tensors()[0].quant
+    assert quant is not None
+    q = quantize_array(x, quant)
+    return q, edgeq.Interpreter(graph, threads=1).run(q)[0]
+
+
+def require_same(module, x: np.ndarray) -> None:
+    """The module's integers are the interpreter's, in every activation of every sample."""
+    graph = module.to_graph()
+    q, y = integers_of(graph, x)
+    found = module.integers(torch.from_numpy(x))
+    np.testing.assert_array_equal(found[graph.inputs[0]].numpy(), q)
+    np.testing.assert_array_equal(found[graph.outputs[0]].numpy(), y)
+    trace = edgeq.Interpreter(graph, threads=1).trace(q[:1])
+    for name, values in found.items():
+        np.testing.assert_array_equal(values[:1].numpy(), trace[name], err_msg=name)
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(graph=float_networks())
+def test_every_activation_of_any_network_is_the_interpreters(graph: Graph) -> None:
+    x = samples(graph, 6)
+    module = fake_quantized(graph, x, scheme=Scheme(weight_bits=5)).eval()
+    require_same(module, 2 * x)
+
+
+def test_outputs_are_the_reals_of_the_integers() -> None:
+    graph = small_network()
+    x = samples(graph, 8)
+    module = fake_quantized(graph, x).eval()
+    output = module.to_graph().output_tensors()[0]
+    assert output.quant is not None
+    q = module.integers(torch.from_numpy(x))[output.name].numpy().astype(np.float64)
+    reals = output.quant.scale[0] * (q - output.quant.zero_point)
+    np.testing.assert_array_equal(
+        module(torch.from_numpy(x)).detach().numpy(), reals.astype(np.float32)
+    )
+
+
+def test_gradients_are_those_of_the_float_network_where_nothing_is_clamped() -> None:
+    graph = small_network()
+    x = torch.from_numpy(samples(graph, 8))
+    module = fake_quantized(graph, x.numpy()).eval()
+    module(x)[:, 0].sum().backward()
+    name = module._names["fc/w"]
+    at = getattr(module, name)
+    with torch.no_grad():
+        at += 1e-2 * at.grad / at.grad.norm()
+    assert module(x)[:, 0].sum() > fake_quantized(graph, x.numpy()).eval()(x)[:, 0].sum()
+
+
+def trained(scheme: Scheme, epochs: int):
+    """The demo's network after some epochs with Adam, as the README's example trains it."""
+    train_x, train_y, _, _ = load_digits()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    module = fake_quantized(edgeq.read_model(demo_model_path()), train_x[:100], scheme=scheme)
+    before = module.eval().to_graph()
+    x, labels = torch.from_numpy(train_x), torch.from_numpy(train_y)
+    optimizer = torch.optim.Adam(module.parameters(), 1e-3)
+    module.train()
+    for epoch in range(epochs):
+        if epoch == epochs - 1:
+            module.freeze_ranges()
+        for batch in torch.randperm(len(x)).split(64):
+            logits = module.activations(x[batch])["fc5"]
+            loss = torch.nn.functional.cross_entropy(logits, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return module.eval(), before
+
+
+def right(graph: Graph) -> int:
+    _, _, test_x, test_y = load_digits()
+    return int((integers_of(graph, test_x)[1].argmax(1) == test_y).sum())
+
+
+def test_digits_with_filters_of_four_bits_gain_and_stay_exact() -> None:
+    module, before = trained(Scheme(weights="per-tensor", weight_bits=4), epochs=4)
+    _, _, test_x, _ = load_digits()
+    require_same(module, test_x)
+    after = module.to_graph()
+    assert right(after) > right(before)
+    for node in after.nodes:
+        for tensor in after.tensors_of(node.inputs[1:2]):
+            assert tensor.data is not None
+            assert np.abs(tensor.data).max() <= 7
+
+
+def test_frozen_ranges_stay() -> None:
+    graph = small_network()
+    x = torch.from_numpy(samples(graph, 8))
+    module = fake_quantized(graph, x.numpy()).train()
+    before = module.ranges()
+    module(3 * x)
+    followed = module.ranges()
+    assert followed["stem"].high > before["stem"].high
+    module.freeze_ranges()
+    module(9 * x)
+    assert module.ranges() == followed
+
+
+def test_a_state_is_saved_and_loaded_with_its_ranges(tmp_path) -> None:
+    graph = small_network()
+    x = torch.from_numpy(samples(graph, 8))
+    module = fake_quantized(graph, x.numpy()).train()
+    module(3 * x)
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    other = fake_quantized(graph, x.numpy())
+    other.load_state_dict(torch.load(tmp_path / "state.pt"))
+    assert other.ranges() == module.ranges()
+    np.testing.assert_array_equal(
+        other.eval()(x).detach().numpy(), module.eval()(x).detach().numpy()
+    )
+
+
+def test_channels_first_is_refused_with_the_shape() -> None:
+    graph = small_network()
+    module = fake_quantized(graph, samples(graph, 2))
+    with pytest.raises(DataError, match=r"must be \(N, 8, 6, 3\); images are NHWC here"):
+        module(torch.zeros(1, 3, 8, 6))
+
+
+def test_without_torch_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [n for n in sys.modules if n.startswith("edgeq.qat.")]:
+        monkeypatch.delitem(sys.modules, name)
+    graph = small_network()
+    with pytest.raises(ToolError, match=r"pip install 'edgeq\[torch\]'"):
+        fake_quantized(graph, samples(graph, 2))
