@@ -99,7 +99,9 @@ def test_running_in_the_arena_equals_running_with_separate_buffers(
         np.testing.assert_array_equal(ours, values[name], err_msg=name)
 
 
-@pytest.mark.parametrize("target", [PORTABLE, Target(has_dsp=True)])
+@pytest.mark.parametrize(
+    "target", [PORTABLE, Target(has_dsp=True), Target(has_mla=True), Target(has_mul64=False)]
+)
 def test_generated_c_in_the_arena_equals_separate_buffers(
     target: Target, tmp_path: Path
 ) -> None:

@@ -117,10 +117,11 @@ def overlapping_plan(
 
 
 def targets_of(name: str) -> list[Target]:
-    """Portable, and with the DSP extension where an operator has kernels for it."""
+    """Portable, and the others where an operator has kernels for cores."""
     (operator,) = (o for o in OPERATORS if o.name == name)
     has_variants = any(KERNELS[kind].variants for kind in operator.integer_classes)
-    return [PORTABLE, Target(has_dsp=True)] if has_variants else [PORTABLE]
+    others = [Target(has_dsp=True), Target(has_mla=True), Target(has_mul64=False)]
+    return [PORTABLE, *others] if has_variants else [PORTABLE]
 
 
 @pytest.mark.parametrize(
