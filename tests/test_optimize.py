@@ -168,7 +168,7 @@ def test_size_is_smallest_and_the_makefile_builds_the_same(tmp_path: Path) -> No
         image.unlink()
         subprocess.run([make, "-s", "-C", str(tmp_path / mode)], check=True)
         assert image.read_bytes() == built
-    assert sizes["size"] < sizes["balanced"] < sizes["speed"]
+    assert sizes["size"] <= sizes["balanced"] < sizes["speed"]
 
 
 def test_generate_shows_the_kernels_and_what_has_no_dsp_form(

@@ -32,7 +32,7 @@ def test_quantizing_and_converting_give_the_same_model(
 
 def test_quantize_says_what_is_missing(edgeq_command: CommandLine) -> None:
     error = edgeq_command("quantize", "float.onnx", "-o", "a.edgeq").error()
-    assert error == "float.onnx: is a float model; name its samples with --calibration"
+    assert error == "float.onnx: is a float model; name its samples with --data"
     error = edgeq_command("quantize", "digits.edgeq", "-o", "a.edgeq").error()
     assert "is quantized already" in error
     edgeq_command("quantize", "digits.edgeq", "-o", "s.edgeq", "--rounding", "shift")

@@ -254,6 +254,10 @@ class _Reader:
             self._call(address, depth)
             self._body.returns |= self._analysis.returns(address)
 
+    def _is_inside(self, target: int) -> bool:
+        """Whether the target is in this function, but not its entry."""
+        return self._function.address < target < self._end
+
     def _call(self, target: int, depth: int) -> None:
         self._body.calls[target] = max(depth, self._body.calls.get(target, 0))
 
@@ -265,7 +269,11 @@ class _Reader:
             depth = max(depth, before)
         self._body.most = max(self._body.most, depth)
         falls = True
-        if i.kind is Kind.CALL and i.target is not None:
+        if i.kind is Kind.CALL and i.target is not None and self._is_inside(i.target):
+            # Armv6-M has no other branch of 2 KB and more (LLVM).
+            self._work.append((i.target, depth))
+            falls = False
+        elif i.kind is Kind.CALL and i.target is not None:
             self._call(i.target, depth)
             falls = self._analysis.returns(i.target)
         elif i.kind is Kind.BRANCH and i.target is not None:
