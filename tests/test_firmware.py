@@ -75,7 +75,6 @@ def test_only_the_kernels_in_use_are_in_the_folder(tmp_path: Path) -> None:
         "edgeq_window.h",
         "fully_connected_pairs.h",
         "max_pool_2d.h",
-        "move.h",
         "pad.h",
     ]
 

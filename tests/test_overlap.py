@@ -170,19 +170,7 @@ def test_a_kernel_whose_output_is_exactly_over_its_input_is_right(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
     target = Target(has_dsp=True)
-<<<<<<< HEAD
     problems = [(depthwise_of(*shape), 0, 0) for shape in IN_PLACE]
-=======
-    problems = []
-    for problem in make_problems("depthwise_conv_2d", 10 * COUNT):
-        _, graph = graph_of([problem])
-        (choice,) = choose_kernels(graph, target)
-        nbytes = np.prod(problem.inputs[0].shape)
-        if choice.is_exact and problem.output.nbytes <= nbytes:
-            problems.append((problem, 0, 0))
-    shapes = {(p.inputs[0].shape, p.output.shape) for p, _, _ in problems}
-    assert any(y[1] < x[1] and y[2] < x[2] for x, y in shapes), "no image shrinks"
->>>>>>> integ
     named, graph = graph_of([problem for problem, _, _ in problems])
     choices = choose_kernels(graph, target)
     assert all(choice.is_exact for choice in choices)
