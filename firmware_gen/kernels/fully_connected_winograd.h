@@ -12,8 +12,8 @@
  * modulo 2**32. xo . xe is one sum for all channels, X; what has no x is in the starts of A and
  * B. With S0 and S1, the sums with their biases,
  *
- *     256 * S0 + fraction = 256 * B + even      even = fraction - 256 * X + a number of the layer
- *     256 * S1 + fraction = A - B               with X + a number of the layer in A's start
+ *     256 * S0 + fraction = 256 * B + even    even: fraction - 256 * X + a number of the layer
+ *     256 * S1 + fraction = A - B             A's start: X + a number of the layer + the pair's
  *
  * An output is then that of edgeq_tile.h, (floor(p * factor / 2**32) + half - (sign if p < 0))
  * >> 9, with one factor, fraction and sign for all channels (steps.py).
@@ -31,7 +31,7 @@
 #include "edgeq_dsp.h"
 #include "edgeq_dsp_pack.h"
 
-#define EDGEQ_WINOGRAD_SHIFT 9
+#define EDGEQ_WINOGRAD_SHIFT 9 /* also in the assembly */
 
 struct edgeq_fully_connected_winograd {
     int32_t input_channels;
@@ -58,16 +58,16 @@ struct edgeq_winograd_row {
     int32_t sign;
     int32_t is_wide;
     const uint32_t *x_whole; /* from here the steps are a multiple of 16 */
-    uintptr_t x_end;      /* less one if special */
-    int32_t is_special;   /* 1 has a sign, 2 is wide or begins before x_whole */
-    int32_t product;      /* X of what is in x already */
-    const int8_t *in_end; /* what begins at `in` is to be laid out at x first, by 16 bytes */
+    uintptr_t x_end;         /* less one if special */
+    int32_t is_special;      /* 1 has a sign, 2 is wide or begins before x_whole */
+    int32_t product;         /* X of what is in x already */
+    const int8_t *in_end;    /* what begins at `in` is to be laid out at x first, by 16 bytes */
     uint32_t minus_zero_point;
     const int8_t *in;
     const int8_t *out_end; /* of all outputs */
 };
 
-/* Offsets that the assembly has of struct edgeq_winograd_row. */
+/* Offsets that the assembly has. */
 #define EDGEQ_WINOGRAD_AT(member, offset)                                                      \
     _Static_assert(offsetof(struct edgeq_winograd_row, member) == (offset), #member)
 EDGEQ_WINOGRAD_AT(odd, 4);
@@ -97,16 +97,16 @@ static inline int32_t edgeq_winograd_widen(uint32_t *to, uint32_t word, uint32_t
 #ifdef EDGEQ_HAS_DSP
 
 /* clang-format off */
-/* The row's zero point in r3: r5 = SXTAB16 of the word's odd bytes, and so on. */
+/* The row's zero point in r3, X in r12. */
 #define EDGEQ_WINOGRAD_WIDEN(even, odd)                                                        \
     "sxtab16 " odd ", r3, " even ", ror #8\n"                                                  \
     "sxtab16 " even ", r3, " even "\n"                                                         \
     "smlad r12, " even ", " odd ", r12\n"
-#define EDGEQ_WINOGRAD_PAIR(e, o, a, b)                                                        \
-    "smlad " a ", " o ", r3, " a "\n"                                                          \
-    "sxtab16 " o ", r2, " o "\n"                                                               \
+#define EDGEQ_WINOGRAD_PAIR(xe, xo, e, o, a, b)                                                \
+    "smlad " a ", " o ", " xo ", " a "\n"                                                      \
+    "sxtab16 " o ", " xe ", " o "\n"                                                           \
     "smlad " a ", " e ", " o ", " a "\n"                                                       \
-    "sxtab16 " e ", r3, " e "\n"                                                               \
+    "sxtab16 " e ", " xo ", " e "\n"                                                           \
     "smlad " b ", " e ", " o ", " b "\n"
 
 /* Four taps of three pairs: x at r0 + `x`, weights at r1 + 3 * `x`; neighbouring loads are
@@ -118,14 +118,19 @@ static inline int32_t edgeq_winograd_widen(uint32_t *to, uint32_t word, uint32_t
     "ldr r5, [r1, #3 * (" x ") + 4]\n"                                                         \
     "ldr r6, [r1, #3 * (" x ") + 8]\n"                                                         \
     "ldr r7, [r1, #3 * (" x ") + 12]\n"                                                        \
-    EDGEQ_WINOGRAD_PAIR("r4", "r5", "r8", "r9")                                                \
-    EDGEQ_WINOGRAD_PAIR("r6", "r7", "r10", "r11")                                              \
+    EDGEQ_WINOGRAD_PAIR("r2", "r3", "r4", "r5", "r8", "r9")                                                \
+    EDGEQ_WINOGRAD_PAIR("r2", "r3", "r6", "r7", "r10", "r11")                                              \
     "ldr r4, [r1, #3 * (" x ") + 16]\n"                                                        \
     "ldr r5, [r1, #3 * (" x ") + 20]\n"                                                        \
     load                                                                                       \
-    EDGEQ_WINOGRAD_PAIR("r4", "r5", "r12", "lr")
+    EDGEQ_WINOGRAD_PAIR("r2", "r3", "r4", "r5", "r12", "lr")
 
 #define EDGEQ_WINOGRAD_STEP(x) EDGEQ_WINOGRAD_STEP_AND(x, "")
+#define EDGEQ_WINOGRAD_FOUR(x)                                                                 \
+    EDGEQ_WINOGRAD_STEP(x)                                                                     \
+    EDGEQ_WINOGRAD_STEP(x " + 8")                                                              \
+    EDGEQ_WINOGRAD_STEP(x " + 16")                                                             \
+    EDGEQ_WINOGRAD_STEP(x " + 24")
 
 #define EDGEQ_WINOGRAD_STARTS                                                                  \
     "ldmia r1!, {r2-r4}\n"                                                                     \
@@ -154,7 +159,6 @@ static inline int32_t edgeq_winograd_widen(uint32_t *to, uint32_t word, uint32_t
 
 #define EDGEQ_WINOGRAD_SIGNED_OUT(a, b, even, odd)                                             \
     EDGEQ_WINOGRAD_OUT(a, b, even, odd, EDGEQ_WINOGRAD_SIGN(a), EDGEQ_WINOGRAD_SIGN(b))
-
 /* `weights` for the row to `out`, three pairs at a time until `out_whole`, then one. The stack
  * from sp: x, out, out_whole; the saved registers; from byte 48 `row`. A special row has a path
  * of its own for all but the loop. */
@@ -203,18 +207,9 @@ edgeq_winograd_pairs(uint32_t *x __attribute__((unused)),
         "1:\n"
         EDGEQ_WINOGRAD_STARTS
         "2:\n"
-        EDGEQ_WINOGRAD_STEP("0")
-        EDGEQ_WINOGRAD_STEP("8")
-        EDGEQ_WINOGRAD_STEP("16")
-        EDGEQ_WINOGRAD_STEP("24")
-        EDGEQ_WINOGRAD_STEP("32")
-        EDGEQ_WINOGRAD_STEP("40")
-        EDGEQ_WINOGRAD_STEP("48")
-        EDGEQ_WINOGRAD_STEP("56")
-        EDGEQ_WINOGRAD_STEP("64")
-        EDGEQ_WINOGRAD_STEP("72")
-        EDGEQ_WINOGRAD_STEP("80")
-        EDGEQ_WINOGRAD_STEP("88")
+        EDGEQ_WINOGRAD_FOUR("0")
+        EDGEQ_WINOGRAD_FOUR("32")
+        EDGEQ_WINOGRAD_FOUR("64")
         EDGEQ_WINOGRAD_STEP("96")
         EDGEQ_WINOGRAD_STEP("104")
         EDGEQ_WINOGRAD_STEP("112")
@@ -293,20 +288,10 @@ edgeq_winograd_pairs(uint32_t *x __attribute__((unused)),
         "ldr r9, [r1], #4\n"
         "add r8, r8, r6\n"
         "14:\n"
-        "ldr r2, [r0]\n"
-        "ldr r3, [r0, #4]\n"
-        "ldr r4, [r1]\n"
-        "ldr r5, [r1, #4]\n"
-        "ldr r6, [r1, #8]\n"
-        "ldr r7, [r1, #12]\n"
-        "ldr r10, [r0, #8]\n"
-        "ldr r11, [r0, #12]\n"
-        EDGEQ_WINOGRAD_PAIR("r4", "r5", "r8", "r9")
-        "mov r2, r10\n"
-        "mov r3, r11\n"
-        EDGEQ_WINOGRAD_PAIR("r6", "r7", "r8", "r9")
-        "adds r0, r0, #16\n"
-        "adds r1, r1, #16\n"
+        "ldmia r0!, {r2, r3, r10, r11}\n"
+        "ldmia r1!, {r4-r7}\n"
+        EDGEQ_WINOGRAD_PAIR("r2", "r3", "r4", "r5", "r8", "r9")
+        EDGEQ_WINOGRAD_PAIR("r10", "r11", "r6", "r7", "r8", "r9")
         "cmp r0, r12\n"
         "blo 14b\n"
         "ldr r2, [sp, #4]\n"

@@ -74,14 +74,16 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     raw = np.zeros(len(padded), np.int64)
     raw[: len(bias)] = bias
     starts = starts_of(padded, raw)
+    whole = len(weights) // (2 * GROUP) * GROUP
+    packed = _packed(starts.words, padded, whole)
     return LayerCode(
-        constants=(Constant("filter", "int32_t", _packed(starts.words, padded), NOTE),),
+        constants=(Constant("filter", "int32_t", packed, NOTE),),
         function="edgeq_fully_connected_winograd",
         parameters={
             "input_channels": weights.shape[1],
             "output_channels": weights.shape[0],
             "steps": padded.shape[1] // 4,
-            "whole": len(weights) // (2 * GROUP) * 2 * GROUP,
+            "whole": 2 * whole,
             **parameters_of(op, "activation_min", "activation_max"),
             "minus_zero_point": (-op.input_zero_point & 0xFFFF) * 0x10001,
             "even": step.fraction + 256 * starts.even,
@@ -129,13 +131,11 @@ def _int32(values: Array) -> Array:
     return words
 
 
-def _packed(starts: Array, padded: Array) -> Array:
-    """The words of all groups, one after the other."""
+def _packed(starts: Array, padded: Array, whole: int) -> Array:
+    """The words of all groups, one after the other; `whole` pairs are in groups of three."""
     taps = _int32(pair_words(padded)).reshape(len(starts), -1, 2)
-    whole = len(starts) // GROUP * GROUP
     parts: list[Array] = []
-    for first, count in ((0, GROUP), (whole, 1)):
-        end = whole if count == GROUP else len(starts)
+    for first, end, count in ((0, whole, GROUP), (whole, len(starts), 1)):
         for at in range(first, end, count):
             parts.append(starts[at : at + count].ravel())
             parts.append(taps[at : at + count].transpose(1, 0, 2).ravel())
