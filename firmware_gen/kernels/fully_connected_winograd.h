@@ -312,7 +312,6 @@ edgeq_winograd_pairs(uint32_t *x __attribute__((unused)),
         "pop {r4-r11, pc}\n");
 }
 /* clang-format on */
-
 #else
 
 static inline int8_t edgeq_winograd_out(const struct edgeq_winograd_row *row, int32_t p) {
