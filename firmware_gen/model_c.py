@@ -55,6 +55,9 @@ _ACCESS = """\
 """
 
 
+LITTLE = 1000  # a layer's part of the multiplications of which it has less than one: cold
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCode:
     """The C of one model."""
@@ -114,6 +117,10 @@ def model_code(
         called=called,
         manifest=manifest(graph, optimize, choices, code, copies),
     )
+
+
+def _macs(graph: Graph, node: Node) -> int:
+    return cast(IntegerOp, node.op).macs(*(t.shape for t in graph.tensors_of(node.inputs)))
 
 
 class _Writer:
@@ -250,7 +257,7 @@ class _Writer:
     def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
         node, layer = self.graph.nodes[index], self.names[index]
         inputs = self.graph.tensors_of(node.inputs)
-        macs = cast(IntegerOp, node.op).macs(*(t.shape for t in inputs))
+        macs = _macs(self.graph, node)
         sources = ", ".join(str(t.shape) for t in inputs if t.data is None)
         outputs = ", ".join(str(self.graph.tensors[name].shape) for name in node.outputs)
         work = f", {macs} multiplications" if macs else ""
@@ -269,9 +276,16 @@ class _Writer:
         )
         return (
             f"{c_text.comment(note)}{constants}"
-            f"static __attribute__((noinline)) void {layer}(void) {{\n"
+            f"static __attribute__(({self._attributes(node, macs)})) void {layer}(void) {{\n"
             f"{copies.body(code)}}}\n"
         )
+
+    def _attributes(self, node: Node, macs: int) -> str:
+        """A layer that does next to nothing is compiled for size."""
+        tensors = self.graph.tensors_of((*node.inputs, *node.outputs))
+        work = macs + sum(t.nbytes for t in tensors if t.data is None)
+        total = sum(_macs(self.graph, other) for other in self.graph.nodes)
+        return "noinline, cold" if work * LITTLE < total else "noinline"
 
     def _run(self, code: list[LayerCode]) -> str:
         called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]

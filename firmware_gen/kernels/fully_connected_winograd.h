@@ -34,19 +34,18 @@
 #define EDGEQ_WINOGRAD_SHIFT 9 /* also in the assembly */
 
 struct edgeq_fully_connected_winograd {
-    int32_t input_channels;
-    int32_t output_channels;
-    int32_t steps; /* of four taps, an even number */
-    int32_t whole; /* channels in groups of three pairs */
-    int32_t activation_min;
-    int32_t activation_max;
-    uint32_t minus_zero_point; /* of the input, in both halves */
-    int32_t even;              /* fraction, and what all B lack times 256 */
-    int32_t odd;               /* fraction, and what all A lack */
+    int32_t even; /* fraction, and what all B lack times 256 */
+    int32_t odd;  /* fraction, and what all A lack */
     int32_t factor;
-    int32_t half;
-    int32_t sign;
-    int32_t is_wide;
+    uint16_t input_channels;
+    uint16_t output_channels;
+    uint16_t whole; /* channels in groups of three pairs */
+    uint16_t sign;
+    int16_t input_zero_point;
+    int8_t output_zero_point;
+    int8_t activation_min;
+    int8_t activation_max;
+    int8_t is_wide;
 };
 
 /* A row and its outputs. */
@@ -362,22 +361,24 @@ static inline void edgeq_winograd_pairs(uint32_t *x, const int32_t *weights, int
 static inline void
 edgeq_fully_connected_winograd(const struct edgeq_fully_connected_winograd *op, const int8_t *x,
                                const int32_t *weights, int8_t *out, uint32_t *scratch) {
-    const int32_t steps = op->steps;
+    const int32_t steps = (op->input_channels + 7) / 8 * 2;
     const int32_t laid_out = op->input_channels & ~15;
+    const uint32_t less = (uint32_t)-op->input_zero_point & 0xffffu;
+    const uint32_t minus_zero_point = less | less << 16;
     int32_t product = 0;
     for (int32_t i = laid_out; i < 4 * steps; i += 4) {
         uint32_t word = 0;
         for (int32_t n = 3; n >= 0; --n) {
             word = word << 8 | (i + n < op->input_channels ? (uint32_t)x[i + n] & 0xffu : 0u);
         }
-        product = edgeq_winograd_widen(scratch + i / 2, word, op->minus_zero_point, product);
+        product = edgeq_winograd_widen(scratch + i / 2, word, minus_zero_point, product);
     }
-    const int32_t special = (op->sign != 0) | (op->is_wide | ((steps & 15) != 0)) << 1;
+    const int32_t special = (op->sign != 0) | ((op->is_wide != 0) | ((steps & 15) != 0)) << 1;
     const struct edgeq_winograd_row row = {
         .even = op->even,
         .odd = op->odd,
         .factor = op->factor,
-        .half = op->half,
+        .half = (2 * op->output_zero_point + 1) * (1 << (EDGEQ_WINOGRAD_SHIFT - 1)),
         .sign = op->sign,
         .is_wide = op->is_wide,
         .x_whole = scratch + 2 * (steps & 15),
@@ -385,7 +386,7 @@ edgeq_fully_connected_winograd(const struct edgeq_fully_connected_winograd *op, 
         .is_special = special,
         .product = product,
         .in_end = x + laid_out,
-        .minus_zero_point = op->minus_zero_point,
+        .minus_zero_point = minus_zero_point,
         .in = x,
         .out_end = out + op->output_channels,
     };

@@ -21,7 +21,7 @@ from firmware_gen.kernels.kernel import (
     folded_bias,
     parameters_of,
 )
-from firmware_gen.kernels.steps import Channel, Step, half_of, step_of
+from firmware_gen.kernels.steps import Channel, Step, step_of
 from firmware_gen.kernels.tile import (
     acc_bounds,
     padded_rows,
@@ -31,6 +31,7 @@ from firmware_gen.kernels.tile import (
 
 SHIFT = 9  # EDGEQ_WINOGRAD_SHIFT
 GROUP = 3  # pairs of channels
+MOST = 1 << 15  # channels in 16 bits
 TAPS = 8  # taps are filled up to a multiple of this
 NOTE = (
     "groups of three pairs of channels, then pairs: the starts of each pair, then for each "
@@ -57,6 +58,8 @@ def why_not(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | 
     if len(op.multiplier) > 1:
         return "each channel has its multiplier, the kernel wants one for all"
     weights, bias = _weights_and_bias(layer)
+    if max(weights.shape) >= MOST:
+        return f"{max(weights.shape)} channels, the kernel wants fewer than {MOST}"
     reason = why_not_pairs(weights, folded_bias(op, bias, weights).astype(np.int64), 2)
     if reason is not None:
         return reason
@@ -80,17 +83,15 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
         constants=(Constant("filter", "int32_t", packed, NOTE),),
         function="edgeq_fully_connected_winograd",
         parameters={
-            "input_channels": weights.shape[1],
-            "output_channels": weights.shape[0],
-            "steps": padded.shape[1] // 4,
-            "whole": 2 * whole,
-            **parameters_of(op, "activation_min", "activation_max"),
-            "minus_zero_point": (-op.input_zero_point & 0xFFFF) * 0x10001,
             "even": step.fraction + 256 * starts.even,
             "odd": step.fraction + 256 * starts.odd,
             "factor": step.factor,
-            "half": half_of(op.output_zero_point, SHIFT),
+            "input_channels": weights.shape[1],
+            "output_channels": weights.shape[0],
+            "whole": 2 * whole,
             "sign": step.sign,
+            **parameters_of(op, "input_zero_point", "output_zero_point"),
+            **parameters_of(op, "activation_min", "activation_max"),
             "is_wide": int(starts.words.shape[1] == 2),
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
