@@ -211,20 +211,12 @@ edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *ru
 static __attribute__((noinline, unused)) void
 edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int32_t *weights,
                   int8_t *out, uint32_t *scratch) {
-    const uint32_t skipped = (0u - op->tile.nbytes) & 112u;
     struct edgeq_tile_run run = {
-        .x = scratch - skipped / 4,
-        .skipped = skipped,
-        .entry = edgeq_tile_entry(op->tile.nbytes),
-        .x_end = scratch + op->tile.nbytes / 4,
-        .weights_end = weights + op->tile.groups * (op->tile.group_nbytes / 4),
-        .half = op->tile.half,
-        .t = op->tile.t,
-        .weights = weights,
         .out_step = op->output_channels,
         .from_step = op->stride_w * op->channels,
         .row_nbytes = op->row_taps % 4 == 0 ? op->row_taps : 0,
     };
+    edgeq_tile_taps(&run, &op->tile, scratch, weights, op->tile.groups);
     run.gap = op->row_step - run.row_nbytes;
     const int32_t row_nbytes = op->input_width * op->channels;
     int32_t top = op->top;
