@@ -6,7 +6,8 @@
  * as make whole words; then what is left of each row; zeros up to a word. Pixels beside each
  * other that have no tap in the padding are left to edgeq_tile in one run.
  *
- * What is defined some layer needs: EDGEQ_CONV_2D_EDGES padding or distant taps, and with it
+ * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows
+ * of nine, EDGEQ_CONV_2D_EDGES padding elsewhere or distant taps, and with it
  * EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of several pixels,
  * EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST output channels
  * that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not int8's range. */
@@ -43,8 +44,9 @@ struct edgeq_conv_2d_dsp {
     int8_t input_zero_point;
     int8_t activation_min;
     int8_t activation_max;
-    int8_t has_word_rows; /* of taps; not more than one word, nor less of the image */
-    int8_t has_runs;      /* output channels in fours, taps in words or three rows of nine */
+    int8_t has_word_rows;  /* of taps; not more than one word, nor less of the image */
+    int8_t has_runs;       /* output channels in fours, taps in words or three rows of nine */
+    int8_t has_nine_edges; /* runs of three rows of nine, of which some are in the padding */
     struct edgeq_tile tile;
 };
 
@@ -78,6 +80,41 @@ edgeq_conv_2d_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *from, int32
     }
 #endif
 }
+
+#ifdef EDGEQ_CONV_2D_NINE_EDGES
+
+#define EDGEQ_CONV_2D_PATCH_ROW 20 /* bytes */
+
+/* The three rows of taps of one pixel or of two, `columns` pixels of the image, of which some
+ * may be in the padding. */
+static __attribute__((noinline, unused)) void
+edgeq_conv_2d_nines(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
+                    int32_t left, int32_t columns, int8_t *patch) {
+    const int32_t channels = op->channels;
+    const int32_t first = edgeq_clamp(-left, 0, columns) * channels;
+    const int32_t n = edgeq_clamp(op->input_width - left, 0, columns) * channels - first;
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    for (int32_t row = 0; row < 3; ++row) {
+        for (int32_t i = 0; i < EDGEQ_CONV_2D_PATCH_ROW; i += 4) {
+            __builtin_memcpy(patch + i, &zeros, sizeof zeros);
+        }
+        if (top >= 0 && top < op->input_height) {
+            const int8_t *const from = x + (top * op->input_width + left) * channels + first;
+            int32_t i = 0;
+            for (; i + 4 <= n; i += 4) {
+                const uint32_t word = edgeq_load4(from + i);
+                __builtin_memcpy(patch + first + i, &word, sizeof word);
+            }
+            for (; i < n; ++i) {
+                patch[first + i] = from[i];
+            }
+        }
+        top += op->dilation_h;
+        patch += EDGEQ_CONV_2D_PATCH_ROW;
+    }
+}
+
+#endif
 
 #ifdef EDGEQ_CONV_2D_EDGES
 
@@ -207,7 +244,8 @@ edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *ru
 }
 
 /* (H, W, I) -> (out_h, out_w, O); scratch: the widened taps of two pixels, and where rows of
- * taps are not whole words and there is padding the bytes of one. */
+ * taps are not whole words and there is padding the bytes of one, or those of two in three
+ * rows. */
 static __attribute__((noinline, unused)) void
 edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int32_t *weights,
                   int8_t *out, uint32_t *scratch) {
@@ -235,7 +273,28 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
             run.pairs = pixels >> 1;
             edgeq_tile(&run);
             column += pixels;
-        } else {
+        } else
+#ifdef EDGEQ_CONV_2D_NINE_EDGES
+            if (op->has_nine_edges) {
+            struct edgeq_tile_run edge = run;
+            const int32_t columns = op->filter_w + op->stride_w;
+            const bool is_two = column + 1 < op->output_width &&
+                                columns * op->channels <= EDGEQ_CONV_2D_PATCH_ROW;
+            int8_t *const patch = (int8_t *)(scratch + op->tile.nbytes / 4);
+            edgeq_conv_2d_nines(op, x, top, op->left + column * op->stride_w,
+                                is_two ? columns : op->filter_w, patch);
+            edge.from = patch;
+            edge.from_step = is_two ? run.from_step : 0;
+            edge.out1 = is_two ? out + op->output_channels : out;
+            edge.gap = EDGEQ_CONV_2D_PATCH_ROW;
+            edge.rows = 3;
+            edge.pairs = 1;
+            edgeq_tile(&edge);
+            pixels = is_two ? 2 : 1;
+            column += pixels;
+        } else
+#endif
+        {
             for (int32_t i = 0; i < 2; ++i) {
                 const int32_t left = op->left + column * op->stride_w;
 #ifdef EDGEQ_CONV_2D_EDGES
