@@ -245,9 +245,11 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
                     const struct edgeq_lines_channel channel =
                         edgeq_lines_turned(table + k, stride, run.turn);
                     if (stride == 1) {
-                        edgeq_lines_1(block + 3 * k, &channel, op->shift, width, step, to + k);
+                        edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
+                                      step, to + k);
                     } else {
-                        edgeq_lines_2(block + 3 * k, &channel, op->shift, width, step, to + k);
+                        edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
+                                      step, to + k);
                     }
                 }
             } else if (stride == 1) {
