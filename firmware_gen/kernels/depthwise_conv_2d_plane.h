@@ -277,15 +277,9 @@ edgeq_plane_any(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
 }
 
 static __attribute__((noinline, unused)) void
-edgeq_plane_1(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-              const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, false, 1, x, channels, scratch, out);
-}
-
-static __attribute__((noinline, unused)) void
-edgeq_plane_2(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-              const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, false, 2, x, channels, scratch, out);
+edgeq_plane_usual(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                  const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, false, op->run.stride, x, channels, scratch, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
@@ -296,10 +290,8 @@ static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_co
                                                  uint32_t *scratch, int8_t *out) {
     if (op->shift != EDGEQ_LINES_SHIFT || op->run.output < 2) {
         edgeq_plane_any(op, x, channels, scratch, out);
-    } else if (op->run.stride == 1) {
-        edgeq_plane_1(op, x, channels, scratch, out);
     } else {
-        edgeq_plane_2(op, x, channels, scratch, out);
+        edgeq_plane_usual(op, x, channels, scratch, out);
     }
 }
 

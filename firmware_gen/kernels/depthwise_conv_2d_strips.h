@@ -21,37 +21,34 @@ struct edgeq_depthwise_conv_2d_strips {
     struct edgeq_plane_axis run; /* two outputs at least */
 };
 
-/* Fills lines first .. end - 1 with the zero point. */
-static __attribute__((noinline, unused)) void edgeq_strips_put_zeros(uint32_t zero_points,
-                                                                     int32_t blocks,
-                                                                     int32_t first, int32_t end,
-                                                                     uint32_t *block) {
+/* Fills `lines` lines from `line` on with the zero point. */
+static __attribute__((noinline, unused)) void
+edgeq_strips_put_zeros(uint32_t zero_points, int32_t blocks, uint32_t *line, int32_t lines) {
     const uint32_t word = edgeq_sxtb16(zero_points);
-    for (; blocks > 0; --blocks) {
-        for (int32_t i = first * EDGEQ_STRIPS_APART; i < end * EDGEQ_STRIPS_APART; ++i) {
-            block[i] = word;
+    for (; lines > 0; --lines) {
+        uint32_t *to = line;
+        for (int32_t i = blocks; i > 0; --i) {
+            to[0] = word;
+            to[1] = word;
+            to[2] = word;
+            to[3] = word;
+            to += EDGEQ_STRIPS_BLOCK;
         }
-        block += EDGEQ_STRIPS_BLOCK;
+        line += EDGEQ_STRIPS_APART;
     }
 }
 
-/* Moves lines that are laid out to the front, from line `from` on. */
-static inline __attribute__((always_inline)) void
-edgeq_strips_move(uint32_t *block, int32_t blocks, int32_t from, int32_t lines) {
-    for (; blocks > 0; --blocks) {
-        for (int32_t i = 0; i < lines * EDGEQ_STRIPS_APART; ++i) {
-            block[i] = block[from * EDGEQ_STRIPS_APART + i];
-        }
-        block += EDGEQ_STRIPS_BLOCK;
-    }
-}
-
-static inline __attribute__((always_inline)) void
-edgeq_strips(const struct edgeq_depthwise_conv_2d_strips *op, int32_t stride, const int8_t *x,
-             const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+/* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
+ * EDGEQ_STRIPS_BLOCK words for each two pixels of a line. */
+static inline void
+edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, const int8_t *x,
+                               const struct edgeq_plane_channel *channels, uint32_t *scratch,
+                               int8_t *out) {
+    const int32_t stride = op->run.stride;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const blocks = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
-    const int32_t most = (EDGEQ_STRIPS_LINES - 3) / stride + 1; /* output lines at a time */
+    /* Output lines at a time. */
+    const int32_t most = (EDGEQ_STRIPS_LINES - 3) / (stride == 1 ? 1 : 2) + 1;
     const int32_t width = op->run.output, pad = op->run.pad;
     const struct edgeq_plane_axis line = op->line;
     const struct edgeq_plane_axis *const rows =
@@ -68,7 +65,9 @@ edgeq_strips(const struct edgeq_depthwise_conv_2d_strips *op, int32_t stride, co
         .pairs = (inside >> 1) * 4 + (inside & 1) * 2 + (pad & 1),
         .zero_points = op->zero_points,
     };
-    edgeq_strips_put_zeros(op->zero_points, count, 0, EDGEQ_STRIPS_LINES, blocks);
+    if ((pad >> 1) + (pad & 1) + (inside + 1) / 2 != count) { /* some lie in the padding */
+        edgeq_strips_put_zeros(op->zero_points, count, blocks, EDGEQ_STRIPS_LINES);
+    }
     for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {
         /* The last group may begin before; the channels done are laid out, but not run. */
         const int32_t beyond = c + EDGEQ_PLANE_GROUP - op->channels;
@@ -81,15 +80,25 @@ edgeq_strips(const struct edgeq_depthwise_conv_2d_strips *op, int32_t stride, co
             int32_t from = 0, end = (run.lines - 1) * stride + 3;
             if (i > 0) {
                 from = 3 - stride;
-                edgeq_strips_move(blocks, count, most * stride, 3 - stride);
+                for (int32_t k = 0; k < count; ++k) {
+                    uint32_t *const to = blocks + k * EDGEQ_STRIPS_BLOCK;
+                    const uint32_t *const kept = to + 6 * EDGEQ_STRIPS_APART;
+                    if (stride == 1) {
+                        __builtin_memcpy(to, kept, 2 * 4 * EDGEQ_STRIPS_APART);
+                    } else {
+                        __builtin_memcpy(to, kept, 4 * EDGEQ_STRIPS_APART);
+                    }
+                }
             }
             if (top + from < 0) {
-                edgeq_strips_put_zeros(op->zero_points, count, from, -top, blocks);
+                edgeq_strips_put_zeros(op->zero_points, count,
+                                       blocks + from * EDGEQ_STRIPS_APART, -top - from);
                 from = -top;
             }
             if (top + end > line.input) {
                 const int32_t last = line.input - top > from ? line.input - top : from;
-                edgeq_strips_put_zeros(op->zero_points, count, last, end, blocks);
+                edgeq_strips_put_zeros(op->zero_points, count,
+                                       blocks + last * EDGEQ_STRIPS_APART, end - last);
                 end = last;
             }
             put.lines = end - from;
@@ -107,32 +116,6 @@ edgeq_strips(const struct edgeq_depthwise_conv_2d_strips *op, int32_t stride, co
     }
     if (is_over) {
         edgeq_plane_close_up(out, rows->output, rows->input_step, rows->output_step);
-    }
-}
-
-/* The layers of a model share these, and only those that one uses are linked. */
-static __attribute__((noinline, unused)) void
-edgeq_strips_1(const struct edgeq_depthwise_conv_2d_strips *op, const int8_t *x,
-               const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_strips(op, 1, x, channels, scratch, out);
-}
-
-static __attribute__((noinline, unused)) void
-edgeq_strips_2(const struct edgeq_depthwise_conv_2d_strips *op, const int8_t *x,
-               const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_strips(op, 2, x, channels, scratch, out);
-}
-
-/* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
- * EDGEQ_STRIPS_BLOCK words for each two pixels of a line. */
-static inline void
-edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, const int8_t *x,
-                               const struct edgeq_plane_channel *channels, uint32_t *scratch,
-                               int8_t *out) {
-    if (op->run.stride == 1) {
-        edgeq_strips_1(op, x, channels, scratch, out);
-    } else {
-        edgeq_strips_2(op, x, channels, scratch, out);
     }
 }
 
