@@ -22,6 +22,11 @@ class Target:
     has_mul64: bool = True  # SMULL: not in Armv6-M
     has_mla: bool = False  # MLA, SMULL, SSAT and 32-bit Thumb: Armv7-M, and with DSP too
 
+    @property
+    def channel_group(self) -> int:
+        """How many channels its kernels of convolutions take at a time."""
+        return 4 if self.has_dsp and not self.has_mve else 1
+
 
 PORTABLE = Target()  # plain C, for the host too
 

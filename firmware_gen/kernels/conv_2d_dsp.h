@@ -105,13 +105,40 @@ edgeq_conv_2d_nines(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t
                 const uint32_t word = edgeq_load4(from + i);
                 __builtin_memcpy(patch + first + i, &word, sizeof word);
             }
-            for (; i < n; ++i) {
+            if ((n & 2) != 0) {
+                __builtin_memcpy(patch + first + i, from + i, 2);
+                i += 2;
+            }
+            if ((n & 1) != 0) {
                 patch[first + i] = from[i];
             }
         }
         top += op->dilation_h;
         patch += EDGEQ_CONV_2D_PATCH_ROW;
     }
+}
+
+/* One pixel from `column` on, or two if they are beside each other and not too far: how many.
+ */
+static inline int32_t edgeq_conv_2d_edge_nines(const struct edgeq_conv_2d_dsp *op,
+                                               const int8_t *x, int32_t top, int32_t column,
+                                               uint32_t *scratch, struct edgeq_tile_run *run) {
+    const int32_t columns = op->filter_w + op->stride_w;
+    const bool is_two =
+        column + 1 < op->output_width && columns * op->channels <= EDGEQ_CONV_2D_PATCH_ROW;
+    int8_t *const patch = (int8_t *)(scratch + op->tile.nbytes / 4);
+    edgeq_conv_2d_nines(op, x, top, op->left + column * op->stride_w,
+                        is_two ? columns : op->filter_w, patch);
+    run->from = patch;
+    run->from_step = is_two ? op->stride_w * op->channels : 0;
+    run->gap = EDGEQ_CONV_2D_PATCH_ROW;
+    run->rows = EDGEQ_TILE_NINE_ROWS;
+    run->pairs = 1;
+    if (!is_two) {
+        run->out1 = run->out0;
+    }
+    edgeq_tile(run);
+    return is_two ? 2 : 1;
 }
 
 #endif
@@ -251,11 +278,10 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
                   int8_t *out, uint32_t *scratch) {
     struct edgeq_tile_run run = {
         .out_step = op->output_channels,
-        .from_step = op->stride_w * op->channels,
         .row_nbytes = op->row_taps % 4 == 0 ? op->row_taps : 0,
     };
     edgeq_tile_taps(&run, &op->tile, scratch, weights, op->tile.groups);
-    run.gap = op->row_step - run.row_nbytes;
+    const int32_t step = op->stride_w * op->channels;
     const int32_t row_nbytes = op->input_width * op->channels;
     int32_t top = op->top;
     int32_t column = 0;
@@ -267,34 +293,20 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
         run.out1 = count > 1 ? out + op->output_channels : out;
         if (op->has_runs && is_row && column >= op->first_inside &&
             column + 1 < op->end_inside) {
-            run.from = x + top * row_nbytes + op->left * op->channels + column * run.from_step;
-            run.rows = op->filter_h;
+            run.from = x + top * row_nbytes + op->left * op->channels + column * step;
+            run.from_step = step;
+            run.gap = op->row_step - run.row_nbytes;
+            run.rows = run.row_nbytes == 0 ? EDGEQ_TILE_NINE_ROWS : op->filter_h;
             pixels = (op->end_inside - column) & ~1;
             run.pairs = pixels >> 1;
             edgeq_tile(&run);
             column += pixels;
-        } else
 #ifdef EDGEQ_CONV_2D_NINE_EDGES
-            if (op->has_nine_edges) {
-            struct edgeq_tile_run edge = run;
-            const int32_t columns = op->filter_w + op->stride_w;
-            const bool is_two = column + 1 < op->output_width &&
-                                columns * op->channels <= EDGEQ_CONV_2D_PATCH_ROW;
-            int8_t *const patch = (int8_t *)(scratch + op->tile.nbytes / 4);
-            edgeq_conv_2d_nines(op, x, top, op->left + column * op->stride_w,
-                                is_two ? columns : op->filter_w, patch);
-            edge.from = patch;
-            edge.from_step = is_two ? run.from_step : 0;
-            edge.out1 = is_two ? out + op->output_channels : out;
-            edge.gap = EDGEQ_CONV_2D_PATCH_ROW;
-            edge.rows = 3;
-            edge.pairs = 1;
-            edgeq_tile(&edge);
-            pixels = is_two ? 2 : 1;
+        } else if (op->has_nine_edges) {
+            pixels = edgeq_conv_2d_edge_nines(op, x, top, column, scratch, &run);
             column += pixels;
-        } else
 #endif
-        {
+        } else {
             for (int32_t i = 0; i < 2; ++i) {
                 const int32_t left = op->left + column * op->stride_w;
 #ifdef EDGEQ_CONV_2D_EDGES

@@ -65,7 +65,7 @@ edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, 
         .pairs = (inside >> 1) * 4 + (inside & 1) * 2 + (pad & 1),
         .zero_points = op->zero_points,
     };
-    if ((pad >> 1) + (pad & 1) + (inside + 1) / 2 != count) { /* some lie in the padding */
+    if (pad > 1 || pad + (inside + 1) / 2 != count) { /* some blocks lie in the padding */
         edgeq_strips_put_zeros(op->zero_points, count, blocks, EDGEQ_STRIPS_LINES);
     }
     for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {

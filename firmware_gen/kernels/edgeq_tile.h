@@ -58,11 +58,14 @@ struct edgeq_tile_run {
     int32_t pairs;
     const int8_t *from; /* the first pixel's taps */
     int32_t from_step;  /* to the next pixel's */
-    int32_t row_nbytes; /* of taps, a multiple of 4; 0: edgeq_widen_nines, `gap` its step */
+    int32_t row_nbytes; /* of taps, a multiple of 4 */
     int32_t gap;        /* from the end of a row of taps to the next */
-    int32_t rows;       /* 0: the pixels are widened already */
+    int32_t rows;       /* 0: the pixels are widened already; EDGEQ_TILE_NINE_ROWS: as
+                           edgeq_widen_nines does, `gap` being its step */
     uint32_t nbytes;    /* as in struct edgeq_tile */
 };
+
+#define EDGEQ_TILE_NINE_ROWS (-1)
 
 /* Words from where the loop's base is when a group's taps are done to the next group. */
 #define EDGEQ_TILE_BACK 37
@@ -118,23 +121,13 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "ldr r1, [sp, #52]\n"
         "ldr r0, [sp]\n"
         "cmp r9, #0\n"
-        "beq 19f\n"
+        "ble 22f\n"
         "add r4, r1, r3, lsl #1\n"
         "str r4, [sp, #52]\n"
-        EDGEQ_TILE_NINES
-        "12:\n"
         "add r11, r3, #4\n"
-        "14:\n"
+        "12:\n"
         "lsrs r8, r2, #3\n"
-        "bcc 15f\n"
-        "ldr r4, [r1]\n"
-        "ldr r6, [r1, r3]\n"
-        EDGEQ_TILE_WIDEN_TWO("r4", "r6", "0", "4", "8", "12")
-        "adds r1, r1, #4\n"
-        "adds r0, r0, #16\n"
-        "15:\n"
-        "cmp r8, #0\n"
-        "beq 16f\n"
+        "bcs 23f\n"
         "13:\n"
         "ldr r4, [r1]\n"
         "ldr r5, [r1, #4]\n"
@@ -149,7 +142,7 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "16:\n"
         "add r1, r1, r10\n"
         "subs r9, r9, #1\n"
-        "bne 14b\n"
+        "bne 12b\n"
         "19:\n"
         "ldr r1, [sp, #40]\n"
         "b 1f\n"
@@ -229,6 +222,18 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "bne 8b\n"
         "add sp, sp, #72\n"
         "pop {r4-r11, pc}\n"
+        "22:\n"
+        EDGEQ_TILE_NINES
+        "b 19b\n"
+        "23:\n"
+        "ldr r4, [r1]\n"
+        "ldr r6, [r1, r3]\n"
+        EDGEQ_TILE_WIDEN_TWO("r4", "r6", "0", "4", "8", "12")
+        "adds r1, r1, #4\n"
+        "adds r0, r0, #16\n"
+        "cmp r8, #0\n"
+        "bne 13b\n"
+        "b 16b\n"
         EDGEQ_TILE_SIGNED_OUT);
     /* clang-format on */
 }
@@ -265,8 +270,8 @@ static inline void edgeq_tile(const struct edgeq_tile_run *parameters) {
     const int32_t *const end = run.weights_end + EDGEQ_TILE_BACK;
     const int32_t tail = run.t != 0 ? 7 : 5;
     for (; run.pairs > 0; --run.pairs) {
-        for (int32_t i = 0; i < 2 && run.rows > 0; ++i) {
-            if (run.row_nbytes == 0) {
+        for (int32_t i = 0; i < 2 && run.rows != 0; ++i) {
+            if (run.rows < 0) {
                 edgeq_widen_nines(x + i, run.from, run.gap);
             } else {
                 edgeq_widen_rows(x + i, run.from, run.row_nbytes, run.gap, run.rows);

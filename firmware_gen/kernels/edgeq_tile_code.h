@@ -72,17 +72,16 @@
 
 #ifdef EDGEQ_TILE_NINE_TAPS
 #define EDGEQ_TILE_NINES                                                                       \
-    "cmp r2, #0\n"                                                                             \
-    "bne 12f\n"                                                                                \
+    "beq 19b\n"                                                                                \
+    "add r4, r1, r3, lsl #1\n"                                                                 \
+    "str r4, [sp, #52]\n"                                                                      \
     "add r11, r1, r3\n"                                                                        \
     "mov r2, r10\n"                                                                            \
     "17:\n" EDGEQ_WIDEN_NINES                                                                  \
     "mov r1, r11\n"                                                                            \
     "adds r0, r0, #4\n"                                                                        \
-    "cmp r9, #0\n"                                                                             \
-    "mov r9, #0\n"                                                                             \
-    "bne 17b\n"                                                                                \
-    "b 19f\n"
+    "adds r9, r9, #1\n"                                                                        \
+    "beq 17b\n"
 #else
 #define EDGEQ_TILE_NINES
 #endif
