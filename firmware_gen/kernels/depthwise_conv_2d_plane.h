@@ -175,16 +175,21 @@ edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_
     }
 }
 
-/* Brings together the rows of an output that lie at the steps of the input. */
-static inline void edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step,
-                                        int32_t to_step) {
+/* Brings together the rows of an output that lie at the steps of the input: what is written
+ * lies before what is read, so each piece is read whole first. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step, int32_t to_step) {
     const int8_t *from = out + from_step;
     int8_t *to = out + to_step;
     for (; rows > 1; --rows) {
         int32_t i = 0;
-        for (; i < to_step - 3; i += 4) {
-            const uint32_t word = edgeq_load4(from + i);
-            __builtin_memcpy(to + i, &word, sizeof word);
+        for (; i + 16 <= to_step; i += 16) {
+            const uint32_t a = edgeq_load4(from + i), b = edgeq_load4(from + i + 4);
+            const uint32_t c = edgeq_load4(from + i + 8), d = edgeq_load4(from + i + 12);
+            __builtin_memcpy(to + i, &a, sizeof a);
+            __builtin_memcpy(to + i + 4, &b, sizeof b);
+            __builtin_memcpy(to + i + 8, &c, sizeof c);
+            __builtin_memcpy(to + i + 12, &d, sizeof d);
         }
         for (; i < to_step; ++i) {
             to[i] = from[i];
