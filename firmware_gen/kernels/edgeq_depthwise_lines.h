@@ -263,13 +263,13 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
         EDGEQ_LINES_LEAVE);
 }
 
-#define EDGEQ_LINES_ONE(line0, line1, step)                                                    \
+#define EDGEQ_LINES_ONE(line0, line1, line2)                                                   \
     "smlad r2, r11, r4, r10\n"                                                                 \
     "smlad r2, r12, r5, r2\n"                                                                  \
     "smlad r2, lr, r6, r2\n"                                                                   \
     "ldr r11, [r0, " line0 "]\n"                                                               \
     "ldr r12, [r0, " line1 "]\n"                                                               \
-    "ldr lr, [r0], " step "\n"                                                                 \
+    "ldr lr, [r0, " line2 "]\n"                                                                \
     "smlabb r2, r11, r7, r2\n"                                                                 \
     "smlabt r2, r12, r7, r2\n"                                                                 \
     "smlabb r2, lr, r8, r2\n"                                                                  \
@@ -296,13 +296,15 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
         "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
-        "ldr lr, [r0], #48\n"
+        "ldr lr, [r0]\n"
         "cmp r2, #0\n"
         "bne 2f\n"
+        "adds r0, r0, #48\n"
         "1:\n"
-        EDGEQ_LINES_ONE("#-8", "#-4", "#48")
+        EDGEQ_LINES_ONE("#-8", "#-4", "#0")
         "2:\n"
-        EDGEQ_LINES_ONE("#-8", "#-4", "#48")
+        EDGEQ_LINES_ONE("#40", "#44", "#48")
+        "adds r0, r0, #96\n"
         "subs r3, r3, #65536\n"
         "bpl 1b\n"
         EDGEQ_LINES_LEAVE);

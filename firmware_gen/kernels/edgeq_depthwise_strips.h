@@ -15,11 +15,12 @@ _Static_assert(EDGEQ_STRIPS_BLOCK == EDGEQ_STRIPS_LINES * EDGEQ_STRIPS_APART, "s
 
 /* What edgeq_strips_run_1 and _2 need beside pointers; bytes, where nothing else is said. */
 struct edgeq_strips_run {
-    int32_t steps;  /* from output to output, 1 .. 65535; above it rounds of the loop, less 1 */
-    int32_t back;   /* from the end of a line's blocks to the next line's first word */
-    int32_t onward; /* from the end of the loop's outputs to the next line's first */
-    int32_t is_odd; /* run_1: whether a line has one output more than its loop of two */
-    int32_t is_half;  /* whether the first round (run_1: four outputs, run_2: two) is a half */
+    uint32_t steps;   /* from output to output, 1 .. 65535; above it rounds of the loop, less 1;
+                         all times 2, + 1 if the first round (run_1: four outputs, run_2: two) is
+                         a half */
+    int32_t back;     /* from the end of a line's blocks to the next line's first word */
+    int32_t onward;   /* from the end of the loop's outputs to the next line's first; times 2,
+                         + 1 if a line of run_1 has one output more than its loop of two */
     int32_t channels; /* of their descriptions */
     int32_t lines;    /* of output, a number */
 };
@@ -28,12 +29,12 @@ static inline struct edgeq_strips_run edgeq_strips_run_of(int32_t stride, int32_
                                                           int32_t step, int32_t line_step) {
     /* Times that a block is read in the loop, two in a round. */
     const int32_t blocks = stride == 1 ? width / 2 : width;
+    const int32_t odd = stride == 1 ? width & 1 : 0;
     return (struct edgeq_strips_run){
-        .steps = step + ((blocks + 1) / 2 - 1) * 65536,
+        .steps = ((uint32_t)step + (uint32_t)((blocks + 1) / 2 - 1) * 65536u) * 2u +
+                 ((uint32_t)blocks & 1u),
         .back = 4 * (EDGEQ_STRIPS_BLOCK * (blocks + 1) - EDGEQ_STRIPS_APART * stride),
-        .onward = line_step - (stride == 1 ? width & ~1 : width) * step,
-        .is_odd = width & 1,
-        .is_half = blocks & 1,
+        .onward = (line_step - (width - odd) * step) * 2 + odd,
         .channels = 0,
         .lines = 0,
     };
@@ -121,42 +122,43 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_put(
 }
 
 /* r4-r8: the filter; r9: multiplier; r0: block, its third line; r1: out; r2: accumulator. The
- * stack from sp: bias; steps, back, onward, is_odd, is_half; lines left; the next channel; end
- * of the channels; lines; the channel's block and output; the saved registers. */
+ * stack from sp: bias; steps, back, onward, end of the channels, lines; lines left; the next
+ * channel; the channel's block and output; the saved registers. */
 #define EDGEQ_STRIPS_ENTER                                                                     \
     ".syntax unified\n"                                                                        \
     "push {r4-r11, lr}\n"                                                                      \
-    "sub sp, sp, #48\n"                                                                        \
-    "ldm r3, {r4-r10}\n"                                                                       \
+    "sub sp, sp, #40\n"                                                                        \
+    "ldm r3, {r4-r8}\n"                                                                        \
     "adds r0, r0, #32\n"                                                                       \
-    "add r9, r9, r1\n"                                                                         \
+    "adds r7, r7, r1\n"                                                                        \
     "add r11, sp, #4\n"                                                                        \
     "stm r11, {r4-r8}\n"                                                                       \
-    "strd r9, r10, [sp, #32]\n"                                                                \
     "0:\n"                                                                                     \
-    "strd r0, r2, [sp, #40]\n"                                                                 \
+    "strd r0, r2, [sp, #32]\n"                                                                 \
     "ldm r1!, {r4-r10}\n"                                                                      \
     "str r10, [sp]\n"                                                                          \
     "str r1, [sp, #28]\n"                                                                      \
     "mov r1, r2\n"                                                                             \
-    "ldr r2, [sp, #36]\n"                                                                      \
+    "ldr r2, [sp, #20]\n"                                                                      \
     "6:\n"                                                                                     \
     "str r2, [sp, #24]\n"
+/* r11: onward. */
 #define EDGEQ_STRIPS_LEAVE                                                                     \
     "ldr r12, [sp, #8]\n"                                                                      \
-    "ldr r11, [sp, #12]\n"                                                                     \
     "ldr r2, [sp, #24]\n"                                                                      \
     "sub r0, r0, r12\n"                                                                        \
     "add r1, r1, r11\n"                                                                        \
     "subs r2, r2, #1\n"                                                                        \
     "bne 6b\n"                                                                                 \
-    "ldrd r0, r2, [sp, #40]\n"                                                                 \
-    "ldrd r1, r3, [sp, #28]\n"                                                                 \
-    "adds r0, r0, #4\n"                                                                        \
+    "ldr r1, [sp, #28]\n"                                                                      \
+    "ldr r3, [sp, #16]\n"                                                                      \
+    "ldr r2, [sp, #36]\n"                                                                      \
+    "ldr r0, [sp, #32]\n"                                                                      \
     "adds r2, r2, #1\n"                                                                        \
+    "adds r0, r0, #4\n"                                                                        \
     "cmp r1, r3\n"                                                                             \
     "bne 0b\n"                                                                                 \
-    "add sp, sp, #48\n"                                                                        \
+    "add sp, sp, #40\n"                                                                        \
     "pop {r4-r11, pc}\n"
 
 #define EDGEQ_STRIPS_LOAD_1 EDGEQ_LINES_LOAD("#-32", "#-16", "#128")
@@ -169,13 +171,12 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_1(
     const struct edgeq_strips_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_STRIPS_ENTER
-        "ldr r3, [sp, #20]\n"
-        "ldr r2, [sp]\n"
         "ldr r10, [sp, #4]\n"
-        "cmp r3, #0\n"
+        "ldr r2, [sp]\n"
+        "lsrs r10, r10, #1\n"
         EDGEQ_STRIPS_LOAD_1
         EDGEQ_LINES_BEGIN_TWO
-        "bne 2f\n"
+        "bcs 2f\n"
         "1:\n"
         EDGEQ_LINES_END_TWO(EDGEQ_STRIPS_LOAD_1)
         EDGEQ_LINES_BEGIN_TWO
@@ -184,16 +185,21 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_1(
         "subs r10, r10, #65536\n"
         EDGEQ_LINES_BEGIN_TWO
         "bpl 1b\n"
-        "ldr r3, [sp, #16]\n"
-        "cbz r3, 3f\n"
+        "ldr r11, [sp, #12]\n"
+        "asrs r11, r11, #1\n"
+        "bcs 4f\n"
+        "3:\n"
+        EDGEQ_STRIPS_LEAVE
+        "4:\n"
         "ldr r11, [r0, #-32]\n"
         "ldr r12, [r0, #-16]\n"
         "pkhbt lr, r11, r12, lsl #16\n"
         "ldr r11, [r0]\n"
         EDGEQ_LINES_END
         EDGEQ_LINES_VALUE("r2")
-        "3:\n"
-        EDGEQ_STRIPS_LEAVE);
+        "ldr r11, [sp, #12]\n"
+        "asrs r11, r11, #1\n"
+        "b 3b\n");
 }
 
 /* Lines as edgeq_lines_2 makes one, of each channel, the shift 12. r11, r12, lr: two pixels of
@@ -204,19 +210,22 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_2(
     const struct edgeq_strips_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_STRIPS_ENTER
-        "ldr r2, [sp, #20]\n"
         "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-32]\n"
         "ldr r12, [r0, #-16]\n"
-        "ldr lr, [r0], #128\n"
-        "cmp r2, #0\n"
-        "bne 2f\n"
+        "ldr lr, [r0]\n"
+        "lsrs r3, r3, #1\n"
+        "bcs 2f\n"
+        "adds r0, r0, #128\n"
         "1:\n"
-        EDGEQ_LINES_ONE("#-32", "#-16", "#128")
+        EDGEQ_LINES_ONE("#-32", "#-16", "#0")
         "2:\n"
-        EDGEQ_LINES_ONE("#-32", "#-16", "#128")
+        EDGEQ_LINES_ONE("#96", "#112", "#128")
+        "add r0, r0, #256\n"
         "subs r3, r3, #65536\n"
         "bpl 1b\n"
+        "ldr r11, [sp, #12]\n"
+        "asrs r11, r11, #1\n"
         EDGEQ_STRIPS_LEAVE);
 }
 /* clang-format on */
@@ -247,8 +256,9 @@ static inline void edgeq_strips_put(const int8_t *x, uint32_t *block,
 static inline void edgeq_strips_run(int32_t stride, int32_t width, const uint32_t *block,
                                     const struct edgeq_lines_channel *channel, int8_t *out,
                                     const struct edgeq_strips_run *run) {
-    const int32_t step = run->steps & 0xffff;
-    const int32_t line_step = run->onward + (stride == 1 ? width & ~1 : width) * step;
+    const int32_t step = (run->steps >> 1) & 0xffff;
+    const int32_t odd = run->onward & 1;
+    const int32_t line_step = (run->onward - odd) / 2 + (width - odd) * step;
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t c = 0; c < count; ++c) {
         for (int32_t i = 0; i < run->lines; ++i) {
@@ -267,15 +277,15 @@ static inline void edgeq_strips_run(int32_t stride, int32_t width, const uint32_
 static inline void edgeq_strips_run_1(const uint32_t *block,
                                       const struct edgeq_lines_channel *channel, int8_t *out,
                                       const struct edgeq_strips_run *run) {
-    const int32_t width = 4 * (run->steps >> 16) + 4 - 2 * run->is_half + run->is_odd;
-    edgeq_strips_run(1, width, block, channel, out, run);
+    const int32_t half = run->steps & 1, rounds = (int32_t)(run->steps >> 17) + 1;
+    edgeq_strips_run(1, 4 * rounds - 2 * half + (run->onward & 1), block, channel, out, run);
 }
 
 static inline void edgeq_strips_run_2(const uint32_t *block,
                                       const struct edgeq_lines_channel *channel, int8_t *out,
                                       const struct edgeq_strips_run *run) {
-    const int32_t width = 2 * (run->steps >> 16) + 2 - run->is_half;
-    edgeq_strips_run(2, width, block, channel, out, run);
+    const int32_t half = run->steps & 1, rounds = (int32_t)(run->steps >> 17) + 1;
+    edgeq_strips_run(2, 2 * rounds - half, block, channel, out, run);
 }
 
 #endif
