@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from rich.table import Table
 
 from edgeq.arith import Rounding
 from edgeq.auto_quantize import AutoResult, quantize_auto
-from edgeq.calibration import METHODS
 from edgeq.calibration.check import DataCheck, TensorCheck, check_data
 from edgeq.cli.output import (
     CountOption,
@@ -23,7 +21,19 @@ from edgeq.cli.output import (
     say,
     show,
 )
-from edgeq.correction import CORRECTIONS
+from edgeq.cli.scheme import (
+    AUTO,
+    Activations,
+    ActivationsOption,
+    CorrectOption,
+    MethodOrAutoOption,
+    WeightBitsOption,
+    WeightRangeOption,
+    WeightScales,
+    WeightsOption,
+    corrections_of,
+    scheme_of,
+)
 from edgeq.errors import DataError, QuantizeError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
@@ -36,31 +46,9 @@ from edgeq.quantize import DEFAULT_METHOD, quantize
 from edgeq.report import model as picture
 from edgeq.sample_files import SampleFiles
 from edgeq.samples import SampleStream
-from edgeq.scheme import Scheme
+from edgeq.scheme import MOST_BITS
 
-AUTO = "auto"
 ROWS = 12  # activations shown by check-data
-
-
-class WeightScales(StrEnum):
-    """Scales of a filter."""
-
-    per_channel = "per-channel"
-    per_tensor = "per-tensor"
-
-
-class Activations(StrEnum):
-    """Kinds of grids of activations."""
-
-    asymmetric = "asymmetric"
-    symmetric = "symmetric"
-
-
-class WeightRange(StrEnum):
-    """How a filter's scale is chosen."""
-
-    minmax = "minmax"
-    mse = "mse"
 
 
 _DATA = typer.Option(
@@ -75,33 +63,12 @@ def quantize_command(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
     data: Annotated[Path | None, _DATA] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "--calibrate",
-            help=f"{AUTO}, or how ranges are chosen: {', '.join(METHODS)} (percentile:99.9); "
-            "PATTERN=METHOD for some tensors. May be given several times; "
-            f"else {DEFAULT_METHOD}.",
-        ),
-    ] = None,
-    correct: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Corrections, with commas: {', '.join(CORRECTIONS)}; or none. "
-            "Else bias-analytic, below 8 bits rounding,bias."
-        ),
-    ] = None,
-    weights: Annotated[
-        WeightScales, typer.Option(help="One scale a channel of a filter, or one for all.")
-    ] = WeightScales.per_channel,
-    weight_bits: Annotated[int, typer.Option(help="2 to 8, stored in int8.")] = 8,
-    weight_range: Annotated[
-        WeightRange | None, typer.Option(help="Else minmax at 8 bits, mse below.")
-    ] = None,
-    activations: Annotated[
-        Activations, typer.Option(help="Symmetric: zero point 0.")
-    ] = Activations.asymmetric,
+    method: MethodOrAutoOption = None,
+    correct: CorrectOption = None,
+    weights: WeightsOption = WeightScales.per_channel,
+    weight_bits: WeightBitsOption = MOST_BITS,
+    weight_range: WeightRangeOption = None,
+    activations: ActivationsOption = Activations.asymmetric,
     budget: Annotated[
         float, typer.Option(help=f"Seconds of search with --method {AUTO}.")
     ] = 60.0,
@@ -117,12 +84,7 @@ def quantize_command(
 
     A model that is quantized already keeps its scales and gets another --rounding.
     """
-    scheme = Scheme(
-        weights=weights.value,
-        weight_bits=weight_bits,
-        weight_range=None if weight_range is None else weight_range.value,
-        activations=activations.value,
-    )
+    scheme = scheme_of(weights, weight_bits, weight_range, activations)
     methods = method or [DEFAULT_METHOD]
     if AUTO in methods and (len(methods) > 1 or correct is not None):
         raise QuantizeError(f"--method {AUTO} chooses methods and corrections: give no others")
@@ -142,13 +104,13 @@ def quantize_command(
             )
         quantized = round_as(search.graph, profile)
     else:
-        with progress_bar("calibrating", "") as progress:
+        with progress_bar("quantizing", "") as progress:
             quantized = quantize(
                 graph,
                 samples,
                 method=methods,
                 scheme=scheme,
-                correct=() if correct == "none" else correct,
+                correct=corrections_of(correct),
                 rounding=profile,
                 progress=progress,
                 note=say,
