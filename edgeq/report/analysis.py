@@ -57,8 +57,9 @@ def _accuracy(evaluation: Evaluation | None) -> float | None:
 def analysis_picture(analysis: Analysis) -> Group:
     """Noise and sensitivity by layer, and the sum of it."""
     table = new_table()
-    for name in ("layer", "SQNR", "clipped", "its weights alone", "its output alone"):
-        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
+    table.add_column("layer", overflow="fold")
+    for name in ("SQNR", "clipped", "weights alone", "output alone"):
+        table.add_column(name, justify="right", no_wrap=True)
     alone = {row.name: row for row in analysis.sensitivity}
     for row in analysis.noise:
         sensitivity = alone[row.name]
