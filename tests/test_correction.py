@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import NetworkBuilder, samples, small_network
+from networks import SAME3, NetworkBuilder, samples, small_network, uneven_network
 
 import edgeq
 from edgeq.calibrate import calibrate
@@ -24,7 +24,6 @@ from edgeq.float_run import run_float
 from edgeq.graph import Graph
 from edgeq.grids import activation_grids
 from edgeq.ops.conv_2d import Conv2D
-from edgeq.ops.depthwise_conv_2d import DepthwiseConv2D
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
@@ -35,23 +34,6 @@ from edgeq.samples import SampleStream
 from edgeq.scheme import Scheme, on_grid
 
 PER_TENSOR = Scheme(weights="per-tensor")
-SAME3 = Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
-
-
-def uneven_network(upper: float = np.inf) -> Graph:
-    """Convolution, depthwise, convolution; the depthwise channels' filters span 1:1000."""
-    b = NetworkBuilder((1, 8, 8, 3))
-    window = Window(1, 1)
-    a, p = b.constant("a", 16, 1, 1, 3), b.constant("p", 16)
-    first = b.layer("first", Conv2D(window, 0.0, upper), "input", a, p)
-    taps, q = b.constant("b", 3, 3, 16), b.constant("q", 16)
-    dw = b.layer("dw", DepthwiseConv2D(SAME3, 0.0, upper), first, taps, q)
-    spread = np.logspace(0, -3, 16).astype(np.float32)
-    b.tensors["b"].data[:] *= spread
-    b.tensors["q"].data[:] *= spread
-    last = b.layer("last", Conv2D(window), dw, b.constant("c", 4, 1, 1, 16), b.constant("r", 4))
-    b.tensors["c"].data[:] /= spread
-    return b.build(last)
 
 
 def quality(graph: Graph, x: np.ndarray, **options) -> float:

@@ -129,6 +129,7 @@ def quantize_command(
         "input": picture.tensor_row(quantized.input_tensors()[0]),
         "tries": [] if search is None else search.tries,
         "best": None if search is None else search.best,
+        "untried": [] if search is None else search.untried,
     }
     parts = [] if search is None else [_tries_table(search)]
     show(

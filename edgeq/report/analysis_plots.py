@@ -25,7 +25,7 @@ from edgeq.memory import MemoryPlan
 BLUE, ORANGE, GREY, RED, GREEN = "#2f6db5", "#d9822b", "#8a9199", "#c23b3b", "#3a8f5c"
 WIDTH = 4.0  # inches: words stay legible on a phone, and two fit a desktop
 ROW = 0.24  # inches a layer
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -42,7 +42,7 @@ _STYLE = {
 }
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
     """The figure as an <svg> element that scales with the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
@@ -86,7 +86,7 @@ def _rows(count: int) -> tuple[Figure, Axes]:
 
 def noise_picture(rows: Sequence[LayerNoise], labels: Labels) -> str:
     """SQNR of every layer as bars."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _rows(len(rows))
         values = [min(r.sqnr_db, 60.0) for r in rows]
         colours = [RED if v < 15 else ORANGE if v < 25 else BLUE for v in values]
@@ -97,13 +97,13 @@ def noise_picture(rows: Sequence[LayerNoise], labels: Labels) -> str:
         axes.set_yticks(range(len(rows)), [labels(r.name) for r in rows])
         axes.set_xlim(min(0.0, *values), 66)
         axes.set_xlabel("signal to noise, dB (more is better)")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def sensitivity_picture(rows: Sequence[LayerSensitivity], labels: Labels) -> str:
     """Noise at the output from each layer alone: filters and outputs, the worst at the top."""
     worst = sorted(rows, key=lambda r: min(r.activation_db, r.weights_db or NO_NOISE))[:20]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _rows(len(worst))
         for i, row in enumerate(worst):
             ends = [min(v, 80.0) for v in (row.activation_db, row.weights_db) if v is not None]
@@ -116,12 +116,12 @@ def sensitivity_picture(rows: Sequence[LayerSensitivity], labels: Labels) -> str
         axes.set_yticks(range(len(worst)), [labels(r.name) for r in worst])
         axes.set_xlabel("output's signal to noise with only this rounded, dB")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, frameon=False)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def bits_picture(rows: Sequence[BitsRow], float_accuracy: float | None) -> str:
     """SQNR and accuracy against the bits of the weights."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
         bits = [r.bits for r in rows]
         axes.plot(bits, [r.sqnr_db for r in rows], "o-", color=GREY, ms=4)
@@ -138,20 +138,20 @@ def bits_picture(rows: Sequence[BitsRow], float_accuracy: float | None) -> str:
             right.plot(bits, shares, "s-", color=BLUE, ms=5)
             right.set_ylabel("accuracy, %", color=BLUE)
             right.set_ylim(0, 105)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def distribution_picture(row: LayerDistribution) -> str:
     """Histograms of a layer's weights and output; shaded is where the grid reaches."""
     parts = [("weights", row.weights, ORANGE), ("output", row.activation, BLUE)]
     shown = [(what, d, colour) for what, d, colour in parts if d is not None]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, grid = plt.subplots(1, len(shown), figsize=(WIDTH, 1.7), squeeze=False)
         for axes, (what, distribution, colour) in zip(grid[0], shown, strict=True):
             _histogram(axes, distribution, colour)
             axes.set_title(what, fontsize=9, loc="left")
         figure.tight_layout()
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _histogram(axes: Axes, distribution: Distribution, colour: str) -> None:
@@ -168,7 +168,7 @@ def _histogram(axes: Axes, distribution: Distribution, colour: str) -> None:
 
 def memory_picture(plan: MemoryPlan, names: Sequence[str], labels: Labels) -> str:
     """Where each buffer lies in the arena while which layers run; `names` of the layers."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
         for name, place in sorted(plan.placements.items()):
             is_scratch = name.endswith(":scratch")
@@ -191,14 +191,14 @@ def memory_picture(plan: MemoryPlan, names: Sequence[str], labels: Labels) -> st
         axes.set_xticks(range(0, steps, step), [labels.number(n) for n in names[::step]])
         axes.set_xlabel("layer that runs (numbers as in the table), over time")
         axes.set_ylabel("place in the arena, KiB")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def graph_picture(graph: Graph, labels: Labels) -> str:
     """The layers from top to bottom; what skips layers runs along the side."""
     order = [*graph.inputs, *(n.name for n in graph.nodes)]
     height = {name: i for i, name in enumerate(order)}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 0.3 + 0.3 * len(order)))
         axes.set_axis_off()
         for name, y in height.items():
@@ -216,7 +216,7 @@ def graph_picture(graph: Graph, labels: Labels) -> str:
                     _edge(axes, height[source], height[node.name])
         axes.set_xlim(-0.2, 13)
         axes.set_ylim(len(order) - 0.4, -0.6)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _edge(axes: Axes, start: int, end: int) -> None:
