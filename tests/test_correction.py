@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +36,7 @@ from edgeq.passes.round_filters import round_filters
 from edgeq.samples import SampleStream
 from edgeq.scheme import Scheme, on_grid
 
+ROOT = Path(__file__).parent.parent
 PER_TENSOR = Scheme(weights="per-tensor")
 
 
@@ -54,6 +58,30 @@ def test_equalization_rescues_a_network_made_to_need_it() -> None:
     after = quality(graph, x, scheme=PER_TENSOR, correct="equalize")
     assert before < 15
     assert after > 28
+
+
+def test_the_figure_of_equalization_shows_what_is_measured() -> None:
+    """docs/equalization.svg and the table beside it, made by tools/draw_equalization.py."""
+    pytest.importorskip("matplotlib")
+    sys.path.insert(0, str(ROOT / "tools"))
+    tool = importlib.import_module("draw_equalization")
+    figure = (ROOT / "docs/equalization.svg").read_text(encoding="utf-8")
+    text = (ROOT / "docs/quantizer.md").read_text(encoding="utf-8")
+    found = {way: tool.measured(way) for way in tool.WAYS}
+    for one in found.values():
+        for value in one.sqnr_db.values():
+            assert f">{value:.1f} dB<" in figure, "run: python tools/draw_equalization.py"
+    for weights in ("per-tensor", "per-channel"):
+        row = [tool.measured(way, weights).sqnr_db["last"] for way in tool.WAYS]
+        cells = " | ".join(f"{value:.1f} dB" for value in row)
+        assert f"| {weights} filters | {cells} |" in text
+    before, after = found[tool.BEFORE], found[tool.AFTER]
+    spread = [max(one.ranges) / min(one.ranges) for one in (before, after)]
+    assert spread[0] > 500
+    assert spread[1] < 4
+    assert sum(value < before.step / 2 for value in before.ranges) == 3
+    assert min(after.ranges) > 100 * after.step / 2
+    assert after.sqnr_db["last"] > before.sqnr_db["last"] + 30
 
 
 @pytest.mark.parametrize("scheme", [PER_TENSOR, Scheme()])

@@ -22,13 +22,13 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-ROOT = Path(__file__).parent.parent
 from edgeq.analysis.noise import layer_noise
 from edgeq.passes.products import rows_of
 from edgeq.quantize import calibrate_and_rewrite
 from edgeq.report.analysis_plots import BLUE, GREY, ORANGE, STYLE, svg_of
 from edgeq.scheme import Scheme
 
+ROOT = Path(__file__).parent.parent
 LAYER = "dw"
 WAYS = ("none", "bias", "equalize", "equalize,bias")
 BEFORE, AFTER = WAYS[0], WAYS[2]
