@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from float_networks import float_networks
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from networks import samples, small_network
 
 import edgeq
+from edgeq.arith import ROUNDINGS, Rounding
 from edgeq.demo import demo_model_path, load_digits
 from edgeq.errors import DataError, ToolError
 from edgeq.graph import Graph
@@ -42,11 +44,23 @@ def require_same(module, x: np.ndarray) -> None:
 
 
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
-@given(graph=float_networks())
-def test_every_activation_of_any_network_is_the_interpreters(graph: Graph) -> None:
+@given(graph=float_networks(), rounding=st.sampled_from(ROUNDINGS))
+def test_every_activation_of_any_network_is_the_interpreters(
+    graph: Graph, rounding: Rounding
+) -> None:
     x = samples(graph, 6)
-    module = fake_quantized(graph, x, scheme=Scheme(weight_bits=5)).eval()
+    scheme = Scheme(weight_bits=5)
+    module = fake_quantized(graph, x, scheme=scheme, rounding=rounding).eval()
     require_same(module, 2 * x)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_each_profile_of_rounding_is_trained_as_it_runs(rounding: Rounding) -> None:
+    graph = small_network()  # it has an ADD, whose inputs are rounded too
+    x = samples(graph, 64)
+    module = fake_quantized(graph, x, rounding=rounding).eval()
+    assert module.to_graph().rounding == rounding
+    require_same(module, x)
 
 
 def test_outputs_are_the_reals_of_the_integers() -> None:
