@@ -211,8 +211,8 @@ class _Search:
         count = len(self.samples)
         if count < HELD_OUT:
             raise DataError(
-                f"{count} samples, must be at least {HELD_OUT} to hold some out; quantize "
-                "with a method of your choice instead"
+                f"{count} sample{'s' if count > 1 else ''}, must be at least {HELD_OUT} to "
+                "hold some out; quantize with a method of your choice instead"
             )
         self.held_out = np.arange(count) % HELD_OUT == HELD_OUT - 1
         self.exact = run_in_reals(self.judged, self.samples)

@@ -33,9 +33,11 @@ def test_auto_says_what_it_chose_and_why(edgeq_command) -> None:
     done = edgeq_command(*QUANTIZE, "--method", "auto", "--budget", "0.001", "--json")
     assert done.status == 0, done.err
     record = json.loads(done.out)
-    assert record["best"]["method"] == "minmax"
-    assert [t["correct"] for t in record["tries"]] == [[]]
-    assert "auto: minmax: " in done.err
+    assert record["best"]["method"] == "mse"
+    assert [t["correct"] for t in record["tries"]] == [["bias-analytic"]]
+    assert len(record["untried"]) == 59
+    assert "auto: mse + bias-analytic: " in done.err
+    assert "auto: no time in 0.001 s for mse + rounding + bias, " in done.err
     done = edgeq_command(*QUANTIZE, "--method", "auto", "--budget", "0.001")
     assert "held out" in done.out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from edgeq.analysis.noise import LayerNoise, layer_noise, output_sqnr
 from edgeq.analysis.sensitivity import LayerSensitivity, layer_sensitivity
 from edgeq.correction import parse_corrections
 from edgeq.errors import DataError
-from edgeq.evaluate import Evaluation, run_graph, score
+from edgeq.evaluate import Evaluation, check_labels, run_graph, score
 from edgeq.explain_rounding import RoundingRow, rounding_rows
 from edgeq.graph import Array, Graph, QuantParams
 from edgeq.ops.weights import quantize_array
@@ -71,7 +72,7 @@ def split(x: Array, calibration: int | None) -> int:
     """
     if len(x) < 2:
         raise DataError(
-            f"{len(x)} sample, must be 2 at least: some calibrate, others are shown"
+            f"{len(x)} sample, must be at least 2: some calibrate, others are shown"
         )
     if calibration is not None and calibration >= len(x):
         raise DataError(f"{calibration} samples to calibrate of {len(x)}: none would be left")
@@ -102,6 +103,8 @@ def analyze(
     """
     scheme = scheme or Scheme()
     count = split(x, calibration)
+    if labels is not None:
+        check_labels(labels, math.prod(graph.output_tensors()[0].shape[1:]))
     methods = [method] if isinstance(method, str) else list(method)
 
     def tell(what: str) -> Callable[[int, int | None], None]:

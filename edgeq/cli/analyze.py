@@ -17,6 +17,7 @@ from edgeq.cli.output import (
     InputScaleOption,
     JsonOption,
     ModelArgument,
+    check_output,
     progress_stages,
     say,
     show,
@@ -35,6 +36,7 @@ from edgeq.cli.scheme import (
 )
 from edgeq.data import read_samples, to_input
 from edgeq.errors import DataError
+from edgeq.files import write_whole
 from edgeq.graph import Array, Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
@@ -80,6 +82,8 @@ def analyze_command(
             f"{model}: is quantized already; give the float model, so that both can be compared"
         )
     scheme = scheme_of(weights, weight_bits, weight_range, activations)
+    if output is not None:
+        check_output(output, ".html", ".htm")
     x, labels = _samples(graph, data, input_scale)
     with progress_stages() as progress:
         analysis = analyze(
@@ -99,7 +103,7 @@ def analyze_command(
     if output is not None:
         page = analysis_page(analysis, arranged, plan, boards)
         try:
-            output.write_text(page, encoding="utf-8")
+            write_whole(output, page.encode())
         except OSError as error:
             raise DataError(f"{output}: cannot be written: {error.strerror}") from error
     record = {

@@ -16,6 +16,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from edgeq.errors import DataError
+
 console = Console()
 stderr = Console(stderr=True)
 
@@ -142,6 +144,21 @@ def progress_stages() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(task, description=stage, completed=done, total=total)
 
         yield update
+
+
+def check_output(path: Path, *suffixes: str) -> None:
+    """Refuse a file that could not be written, before the work for it begins.
+
+    Raises:
+        DataError: another suffix than one of `suffixes`, a folder, or none to be in.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise DataError(f"{path}: is '{path.suffix}', must be {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise DataError(f"{path}: cannot be written: Is a directory")
+    if not path.parent.is_dir():
+        why = "Not a directory" if path.parent.exists() else "No such file or directory"
+        raise DataError(f"{path}: cannot be written: {why}")
 
 
 def say(text: str) -> None:

@@ -17,6 +17,7 @@ from edgeq.cli.output import (
     JsonOption,
     ModelArgument,
     RoundingKind,
+    check_output,
     progress_bar,
     say,
     show,
@@ -42,7 +43,7 @@ from edgeq.model_file import save_graph
 from edgeq.passes import optimize, run_passes
 from edgeq.passes.arrange import arrange
 from edgeq.passes.round_as import round_as
-from edgeq.quantize import DEFAULT_METHOD, quantize
+from edgeq.quantize import DEFAULT_METHOD, check_constants, quantize
 from edgeq.report import model as picture
 from edgeq.sample_files import SampleFiles
 from edgeq.samples import SampleStream
@@ -85,6 +86,7 @@ def quantize_command(
     A model that is quantized already keeps its scales and gets another --rounding.
     """
     scheme = scheme_of(weights, weight_bits, weight_range, activations)
+    check_output(output, ".edgeq")
     methods = method or [DEFAULT_METHOD]
     if AUTO in methods and (len(methods) > 1 or correct is not None):
         raise QuantizeError(f"--method {AUTO} chooses methods and corrections: give no others")
@@ -157,6 +159,7 @@ def check_data_command(
     if graph.is_quantized:
         raise DataError(f"{model}: is quantized already, must be the float network")
     prepared = run_passes(graph)
+    check_constants(prepared, say)
     stream = SampleStream(prepared, SampleFiles(graph, data, input_scale, count, say))
     other = None
     if against is not None:
@@ -170,6 +173,7 @@ def check_data_command(
         "other_samples": check.other_samples,
         "settled_after": check.settled_after,
         "slowest": check.slowest.name,
+        "constant": check.constant,
         "left": [t.name for t in check.left],
         "tensors": check.tensors,
     }
@@ -237,6 +241,10 @@ def _warnings(check: DataCheck) -> list[str]:
             f"'{check.slowest.name}' still widened at sample {check.settled_after} of "
             f"{check.samples}: more samples would widen it again"
         )
+    if check.constant:
+        names = ", ".join(f"'{name}'" for name in check.constant[:ROWS])
+        more = f" and {len(check.constant) - ROWS} more" if len(check.constant) > ROWS else ""
+        lines.append(f"constant over all samples: {names}{more}")
     for tensor in check.left[:ROWS]:
         lines.append(
             f"'{tensor.name}': {tensor.other_share:.4%} of the other data's values leave "
