@@ -16,6 +16,7 @@ from edgeq.errors import DataError
 from edgeq.evaluate import Evaluation, check_labels, run_graph, score
 from edgeq.explain_rounding import RoundingRow, rounding_rows
 from edgeq.graph import Array, Graph, QuantParams
+from edgeq.ops.softmax import Softmax
 from edgeq.ops.weights import quantize_array
 from edgeq.quantize import (
     DEFAULT_METHOD,
@@ -55,7 +56,7 @@ class Analysis:
     scheme: Scheme
     float_evaluation: Evaluation | None
     evaluation: Evaluation | None
-    agreement: float  # share of samples whose largest output is the float network's
+    agreement: float | None  # share of samples whose largest output is the float network's
     sqnr_db: float
     noise: tuple[LayerNoise, ...]
     sensitivity: tuple[LayerSensitivity, ...]
@@ -143,6 +144,9 @@ def analyze(
         noise = output_sqnr(reals, y, output)
         bits.append(BitsRow(number, corrections(of), noise, score_of(y)))
         progress("fewer bits", len(bits), MOST_BITS - LEAST_BITS + 1)
+    agreement = None  # of a network that chooses nothing, as an autoencoder
+    if known is not None or isinstance(prepared.nodes[-1].op, Softmax):
+        agreement = float(np.mean(_largest(reals) == _largest(integers)))
     few = shown[:SENSITIVITY_SAMPLES]
     return Analysis(
         graph=prepared,
@@ -154,7 +158,7 @@ def analyze(
         scheme=scheme,
         float_evaluation=score_of(reals),
         evaluation=score_of(integers),
-        agreement=float(np.mean(_largest(reals) == _largest(integers))),
+        agreement=agreement,
         sqnr_db=output_sqnr(reals, integers, output),
         noise=tuple(
             layer_noise(prepared, quantized, shown[:NOISE_SAMPLES], tell("layer by layer"))

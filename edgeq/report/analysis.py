@@ -83,7 +83,8 @@ def analysis_picture(analysis: Analysis) -> Group:
         text.append(
             f", accuracy {100 * after.accuracy:.2f} %, {100 * before.accuracy:.2f} % in float"
         )
-    text.append(f", the same decision on {100 * analysis.agreement:.1f} %")
+    if analysis.agreement is not None:
+        text.append(f", the same decision on {100 * analysis.agreement:.1f} %")
     text.append("\nbits of weights: ")
     text.append(", ".join(f"{r.bits}: {_db(r.sqnr_db)}" for r in analysis.bits))
     return Group(titled(title, table), text)

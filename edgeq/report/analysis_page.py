@@ -68,6 +68,7 @@ def analysis_page(
         samples=analysis.samples,
         calibration=analysis.calibration_samples,
         labelled=analysis.evaluation is not None,
+        decides=analysis.agreement is not None,
         pictures=drawn,
         noise_note=_noise_note(analysis),
         sensitivity_note=_sensitivity_note(analysis),
@@ -99,10 +100,11 @@ def _verdict(analysis: Analysis) -> tuple[str, str]:
         colour = GOOD if analysis.sqnr_db >= 20 else FAIR if analysis.sqnr_db >= 10 else BAD
         return (
             f"{bits} has {analysis.sqnr_db:.1f} dB of signal to noise at its output. (With "
-            "labels in the data, this page would say what that does to accuracy.)",
+            "class labels in the data, this page would say what that does to accuracy.)",
             colour,
         )
     before, after = analysis.float_evaluation, analysis.evaluation
+    assert analysis.agreement is not None
     lost = before.correct - after.correct
     points = 100 * lost / after.samples
     how = "loses nothing" if lost <= 0 else f"loses {points:.1f} points"
