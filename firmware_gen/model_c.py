@@ -146,6 +146,8 @@ class _Writer:
                 f"{node.name}: the kernel wants {wanted} bytes of scratch, the plan has "
                 f"{planned.nbytes if planned else 0}"
             )
+        if choice.is_exact:
+            self._check_exact(index)
         if choice.header is None:
             self._check_alias(node)
         try:
@@ -168,6 +170,18 @@ class _Writer:
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
         return replace(code, constants=(*extra, *code.constants))
+
+    def _check_exact(self, index: int) -> None:
+        """The plan is one for this kernel: Scratch.exact had the node."""
+        node = self.graph.nodes[index]
+        at = {name: place.offset for name, place in self.plan.placements.items()}
+        for found in self.plan.overlaps_at(index):
+            both = {found.first, found.second}
+            if node.name in both and both & set(node.inputs) and len({at[n] for n in both}) > 1:
+                raise GraphError(
+                    f"{node.name}: shares {found.nbytes} bytes with its input, but does not "
+                    "begin where it does; the kernel wants a plan with scratch_of(choices)"
+                )
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]

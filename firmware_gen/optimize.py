@@ -36,6 +36,6 @@ MODES: Mapping[Optimize, Mode] = MappingProxyType(
     {
         "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0),
         "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6),
-        "size": Mode(Levels("-O2", "-Os"), 2, 4, 1e-5),
+        "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5),
     }
 )

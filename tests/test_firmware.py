@@ -71,10 +71,10 @@ def test_only_the_kernels_in_use_are_in_the_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "kernels").iterdir()) == [
         "conv_2d.h",
         "edgeq_arith.h",
+        "edgeq_narrow.h",
         "edgeq_window.h",
-        "fully_connected.h",
+        "fully_connected_pairs.h",
         "max_pool_2d.h",
-        "move.h",
         "pad.h",
     ]
 
@@ -103,6 +103,7 @@ def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
         "lanes_v6m": "the core is no Armv6-M",
     }
     dense = found["mps2_an385"]["fully_connected"]
+    assert (dense["kernel"], dense["header"]) == ("pairs", "fully_connected_pairs.h")
     assert dense["why_not"]["dsp_row"] == "the core has no DSP extension"
 
 

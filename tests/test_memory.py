@@ -15,18 +15,33 @@ from edgeq import Interpreter
 from edgeq.errors import GraphError
 from edgeq.graph import Graph, Node, Tensor
 from edgeq.importers import read_model
-from edgeq.memory import ALIGNMENT, MemoryPlan, Overlap, plan_memory, scratch_name
+from edgeq.memory import (
+    ALIGNMENT,
+    MemoryPlan,
+    Overlap,
+    Scratch,
+    plan_memory,
+    scratch_name,
+)
 from edgeq.memory.blocks import layout_of, shared_nbytes
+from edgeq.ops import Window
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.mean import QuantizedMean
 from edgeq.passes.arrange import arrange
 from edgeq.passes.insert_moves import insert_moves
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.layers import choose_kernels, scratch_of
+from firmware_gen.model_c import model_code
 
 
-def permitted(graph: Graph, plan: MemoryPlan, a: str, b: str) -> bool:
-    """Whether these two, live at one step, may overlap as they lie: RESHAPE, or a slide."""
+def permitted(
+    graph: Graph, plan: MemoryPlan, a: str, b: str, exact: frozenset[str] = frozenset()
+) -> bool:
+    """Whether these two, live at one step, may overlap as they lie: RESHAPE, or a slide.
+
+    The outputs of nodes in `exact` do not slide: they begin with their input.
+    """
     source = {n: n for n in graph.tensors}
     for node in graph.nodes:
         if node.op.is_alias:
@@ -47,6 +62,8 @@ def permitted(graph: Graph, plan: MemoryPlan, a: str, b: str) -> bool:
                 continue
             shapes = [graph.tensors[n].shape for n in node.inputs]
             distance = plan.placements[x].offset - plan.placements[out].offset
+            if node.name in exact:
+                return distance == 0
             least = [
                 node.op.overlap_nbytes(position, *shapes)
                 for position, name in enumerate(node.inputs)
@@ -56,7 +73,7 @@ def permitted(graph: Graph, plan: MemoryPlan, a: str, b: str) -> bool:
     return False
 
 
-def check_plan(graph: Graph, plan: MemoryPlan) -> None:
+def check_plan(graph: Graph, plan: MemoryPlan, exact: frozenset[str] = frozenset()) -> None:
     names = list(plan.placements)
     for i, a in enumerate(names):
         p = plan.placements[a]
@@ -66,7 +83,7 @@ def check_plan(graph: Graph, plan: MemoryPlan) -> None:
             q = plan.placements[b]
             together = p.first_step <= q.last_step and q.first_step <= p.last_step
             if together and p.offset < q.end and q.offset < p.end:
-                assert permitted(graph, plan, a, b), f"{a} and {b} overlap"
+                assert permitted(graph, plan, a, b, exact), f"{a} and {b} overlap"
     assert plan.lower_bound_nbytes <= plan.arena_nbytes
     assert plan.arena_nbytes <= sum(
         -(-p.nbytes // ALIGNMENT) * ALIGNMENT for p in plan.placements.values()
@@ -79,6 +96,51 @@ def test_buffers_live_at_one_time_overlap_only_as_permitted(graph: Graph) -> Non
     check_plan(graph, plan_memory(graph))
     arranged = arrange(graph)
     check_plan(arranged, plan_memory(arranged))
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.booleans())
+def test_outputs_that_do_not_slide_begin_with_their_input_or_lie_apart(
+    graph: Graph, depthwise_only: bool
+) -> None:
+    exact = frozenset(
+        node.name
+        for node in graph.nodes
+        if not depthwise_only or node.op.name == "depthwise_conv_2d"
+    )
+    nbytes = {node.name: 4 * (step % 3) for step, node in enumerate(graph.nodes)}
+    scratch = Scratch(nbytes, exact)
+    check_plan(graph, plan_memory(graph, scratch), exact)
+    arranged = arrange(graph, scratch)
+    check_plan(arranged, plan_memory(arranged, scratch), exact)
+
+
+def test_a_chain_in_place_needs_no_slide_and_no_move() -> None:
+    eight = chain(8)
+    scratch = Scratch({}, (node.name for node in eight.nodes))
+    plan = plan_memory(eight, scratch)
+    assert plan.arena_nbytes == plan.lower_bound_nbytes == 144
+    assert arrange(eight, scratch) is eight
+    assert {plan.placements[f"x{i}"].offset for i in range(9)} == {0}
+
+
+def test_a_plan_with_slides_is_refused_for_a_kernel_that_does_not_slide() -> None:
+    window = Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
+    weights, bias = np.ones((3, 3, 4), np.int8), np.zeros(4, np.int32)
+    tensors = [Tensor("w", weights.shape, INT8, Q, weights)]
+    tensors.append(Tensor("b", bias.shape, INT32, Q, bias))
+    tensors += [Tensor(n, (1, 6, 6, 4), INT8, Q) for n in ("x", "y")]
+    op = QuantizedDepthwiseConv2D(window, **PRODUCT | {"output_zero_point": -128})
+    node = Node(op, ("x", "w", "b"), ("y",))
+    graph = Graph.build("g", tensors, [node], ["x"], ["y"])
+    dsp = Target(has_dsp=True)
+    scratch = scratch_of(choose_kernels(graph, dsp))
+    assert scratch.exact == {"y"}
+    model_code(graph, plan_memory(graph, scratch), dsp)
+    with pytest.raises(
+        GraphError, match="y: shares 96 bytes with its input, but does not begin"
+    ):
+        model_code(graph, plan_memory(graph, dict(scratch)), dsp)
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,7 +161,9 @@ def test_running_in_the_arena_equals_running_with_separate_buffers(
         np.testing.assert_array_equal(ours, values[name], err_msg=name)
 
 
-@pytest.mark.parametrize("target", [PORTABLE, Target(has_dsp=True)])
+@pytest.mark.parametrize(
+    "target", [PORTABLE, Target(has_dsp=True), Target(has_mla=True), Target(has_mul64=False)]
+)
 def test_generated_c_in_the_arena_equals_separate_buffers(
     target: Target, tmp_path: Path
 ) -> None:

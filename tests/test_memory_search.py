@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -21,8 +22,11 @@ from edgeq.passes.arrange import arrange
 from edgeq.passes.reorder import reorder
 
 
-def random_layout(rng: random.Random, count: int) -> Layout:
-    """Blocks of any lifetime; of those that hand over at one step, many slide."""
+def random_layout(rng: random.Random, count: int, most_exact: int = 0) -> Layout:
+    """Blocks of any lifetime; of those that hand over at one step, many slide.
+
+    At most `most_exact` pairs begin at one byte or are apart.
+    """
     steps = rng.randint(2, max(3, count))
     blocks = []
     for index in range(count):
@@ -30,13 +34,16 @@ def random_layout(rng: random.Random, count: int) -> Layout:
         last = min(steps, first + rng.choice((0, 1, 1, 2, 3, 5)))
         nbytes = rng.choice((rng.randint(1, 40), 4 * rng.randint(1, 60)))
         blocks.append(Block([str(index)], nbytes, first, last))
-    slides = {}
+    slides, exact = {}, set()
     for i, a in enumerate(blocks):
         for j, b in enumerate(blocks):
             hands_over = b.first_step < b.last_step == a.first_step
             if hands_over and rng.random() < 0.7:
-                slides[i, j] = 4 * rng.randint(0, a.nbytes // 4)
-    return Layout(tuple(blocks), slides, steps)
+                if len(exact) < most_exact and rng.random() < 0.5:
+                    exact.add((i, j))
+                else:
+                    slides[i, j] = 4 * rng.randint(0, a.nbytes // 4)
+    return Layout(tuple(blocks), slides, steps, frozenset(exact))
 
 
 def smallest_of_all_orders(layout: Layout) -> int:
@@ -52,11 +59,59 @@ def test_the_exact_solver_equals_trying_every_order() -> None:
         assert exact_size(layout) == smallest_of_all_orders(layout)
 
 
+def smallest_of_all_offsets(layout: Layout, most: int) -> int | None:
+    """By trying every offset of every block in turn; None: more than `most` bytes."""
+    blocks = layout.blocks
+
+    def agree(i: int, j: int, at: list[int]) -> bool:
+        distance = at[i] - at[j]
+        pairs = ((i, j, -distance), (j, i, distance))
+        if not blocks[i].meets(blocks[j]):
+            return True
+        if any((a, b) in layout.exact and d == 0 for a, b, d in pairs):
+            return True
+        slide = {(a, b): layout.slides.get((a, b)) for a, b, _ in pairs}
+        return any(
+            d >= (slide[a, b] if slide[a, b] is not None else aligned(blocks[a].nbytes))
+            for a, b, d in pairs
+        )
+
+    def fits(at: list[int], size: int) -> bool:
+        block = len(at)
+        if block == len(blocks):
+            return True
+        for offset in range(0, size - blocks[block].nbytes + 1, 4):
+            at.append(offset)
+            if all(agree(block, other, at) for other in range(block)) and fits(at, size):
+                return True
+            at.pop()
+        return False
+
+    return next((size for size in range(most + 1) if fits([], size)), None)
+
+
+def test_the_exact_solver_equals_trying_every_offset() -> None:
+    rng = random.Random(6)
+    joined = 0
+    for _ in range(60):
+        layout = random_layout(rng, rng.randint(2, 5), most_exact=2)
+        blocks = tuple(replace(b, nbytes=1 + b.nbytes % 21) for b in layout.blocks)
+        slides = {
+            (i, j): min(d, 4 * (blocks[i].nbytes // 4)) for (i, j), d in layout.slides.items()
+        }
+        layout = replace(layout, blocks=blocks, slides=slides)
+        size = exact_size(layout)
+        assert size == smallest_of_all_offsets(layout, size)
+        assert lower_bound(layout)[0] <= size
+        joined += size < exact_size(replace(layout, exact=frozenset()))
+    assert joined >= 5
+
+
 def test_a_lower_bound_is_below_the_exact_and_the_plan_is_the_exact_in_95_of_100() -> None:
     rng = random.Random(5)
     equal = total = 0
     for _ in range(200):
-        layout = random_layout(rng, rng.randint(5, 9))
+        layout = random_layout(rng, rng.randint(5, 9), rng.choice((0, 1, 3)))
         bound, _ = lower_bound(layout)
         exact = exact_size(layout, bound)
         found, offsets = find_offsets(layout, bound)

@@ -29,6 +29,7 @@ WITH_VARIANTS = [
     ("target", "emulator", "optimize"),
     [
         ("m0-on-m3", "virtual", "speed"),
+        ("nucleo_g0b1re", "virtual", "balanced"),
         ("m3", "virtual", "balanced"),
         ("m4", "virtual", "speed"),
         ("m33", "qemu", "size"),

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 from host_c import run_model
-from problem import Problem, graph_of
+from problem import Problem, activation, build, constant, graph_of, int8_values
 from problems import make_problems
 
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement
 from edgeq.memory.blocks import aligned
 from edgeq.ops import OPERATORS, Window
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.overlap import rows_overlap, window_overlap
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
@@ -117,10 +119,11 @@ def overlapping_plan(
 
 
 def targets_of(name: str) -> list[Target]:
-    """Portable, and with the DSP extension where an operator has kernels for it."""
+    """Portable, and the others where an operator has kernels for cores."""
     (operator,) = (o for o in OPERATORS if o.name == name)
     has_variants = any(KERNELS[kind].variants for kind in operator.integer_classes)
-    return [PORTABLE, Target(has_dsp=True)] if has_variants else [PORTABLE]
+    others = [Target(has_dsp=True), Target(has_mla=True), Target(has_mul64=False)]
+    return [PORTABLE, *others] if has_variants else [PORTABLE]
 
 
 @pytest.mark.parametrize(
@@ -137,21 +140,46 @@ def test_c_kernels_are_right_at_the_distance(name: str, target: Target, tmp_path
         assert got == expected.tobytes(), f"{distance}: {problem}"
 
 
-def test_a_kernel_whose_output_is_exactly_over_its_input_is_right(tmp_path: Path) -> None:
+# Height, width, channels, stride, paddings before and after: rows and columns as lines, outputs
+# of the input's size and smaller, a last group of channels that begins before its own.
+IN_PLACE = (
+    (6, 6, 4, 1, (1, 1)),
+    (5, 8, 5, 1, (0, 0)),
+    (9, 4, 7, 1, (1, 0)),
+    (7, 9, 8, 2, (1, 1)),
+    (8, 6, 5, 2, (0, 1)),
+    (11, 5, 6, 2, (1, 1)),
+    (3, 3, 9, 1, (1, 1)),
+    (3, 3, 4, 2, (1, 1)),
+)
+
+
+def depthwise_of(height: int, width: int, channels: int, stride: int, pads: Any) -> Problem:
+    before, after = pads
+    window = Window(3, 3, stride, stride, 1, 1, before, after, before, after)
+    rng = np.random.default_rng(height * width + channels)
+    weights = rng.integers(-127, 128, (3, 3, channels)).astype(np.int8)
+    bias = rng.integers(-5000, 5000, channels).astype(np.int32)
+    op = QuantizedDepthwiseConv2D(window, 5, -128, -128, 127, (1518500250,), (-7,))
+    x = activation((1, height, width, channels))
+    return build(op, (x, constant(weights), constant(bias)), (int8_values(3, x.shape),))
+
+
+@pytest.mark.parametrize("options", [("-O2",), ("-O1",)])
+def test_a_kernel_whose_output_is_exactly_over_its_input_is_right(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
     target = Target(has_dsp=True)
-    problems = []
-    for problem in make_problems("depthwise_conv_2d", 10 * COUNT):
-        _, graph = graph_of([problem])
-        (choice,) = choose_kernels(graph, target)
-        nbytes = np.prod(problem.inputs[0].shape)
-        if choice.is_exact and problem.output.nbytes <= nbytes:
-            problems.append((problem, 0, 0))
-    shapes = {(p.inputs[0].shape, p.output.shape) for p, _, _ in problems}
-    assert any(y[1] < x[1] and y[2] < x[2] for x, y in shapes), "no image shrinks"
+    problems = [(depthwise_of(*shape), 0, 0) for shape in IN_PLACE]
     named, graph = graph_of([problem for problem, _, _ in problems])
+    choices = choose_kernels(graph, target)
+    assert all(choice.is_exact for choice in choices)
+    plan = overlapping_plan(problems, named, graph, choices)
+    for problem in named:
+        at = plan.placements[problem.inputs[0].name].offset
+        assert plan.placements[problem.output.name].offset == at
     sample = [x for p in named for x in p.arrays]
-    plan = overlapping_plan(problems, named, graph, choose_kernels(graph, target))
-    (outputs,) = run_model(tmp_path, graph, plan, [sample], ("-O2",), target)
+    (outputs,) = run_model(tmp_path, graph, plan, [sample], options, target)
     for problem, got in zip(named, outputs, strict=True):
         (expected,) = problem.op.reference(*problem.values())
         assert got == expected.tobytes(), problem

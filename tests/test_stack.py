@@ -34,6 +34,7 @@ def test_the_bound_is_the_one_counted_by_hand(core: str) -> None:
         "three_calls": (8 + 16, ("three_calls", "chase")),
         "ends_in_call": (8 + 16, ("ends_in_call", "leaf")),
         "jumps": (8 + 12, ("jumps",)),
+        "jumps_far": (8 + 4, ("jumps_far",)),
     }
     if core not in ("cortex-m0", "cortex-m0plus"):
         expected["pops_perhaps"] = (8 + 8, ("pops_perhaps",))

@@ -254,10 +254,6 @@ class _Reader:
             self._call(address, depth)
             self._body.returns |= self._analysis.returns(address)
 
-    def _is_inside(self, target: int) -> bool:
-        """Whether the target is in this function, but not its entry."""
-        return self._function.address < target < self._end
-
     def _call(self, target: int, depth: int) -> None:
         self._body.calls[target] = max(depth, self._body.calls.get(target, 0))
 
@@ -269,9 +265,8 @@ class _Reader:
             depth = max(depth, before)
         self._body.most = max(self._body.most, depth)
         falls = True
-        if i.kind is Kind.CALL and i.target is not None and self._is_inside(i.target):
-            # Armv6-M has no other branch of 2 KB and more (LLVM).
-            self._work.append((i.target, depth))
+        if i.kind is Kind.CALL and i.target is not None and self._is_far_jump(i.target):
+            self._go(i.target, depth)
             falls = False
         elif i.kind is Kind.CALL and i.target is not None:
             self._call(i.target, depth)
@@ -286,6 +281,10 @@ class _Reader:
             falls = self._leave(i, depth)
         if falls:
             self._go(i.end, depth)
+
+    def _is_far_jump(self, target: int) -> bool:
+        """Whether BL leads on within the function: clang's jump beyond B's 2 KB on Armv6-M."""
+        return self._function.address < target < self._end and target != self._entry
 
     def _leave(self, i: Instruction, depth: int) -> bool:
         """A write of the program counter from a register or memory; whether it comes back."""

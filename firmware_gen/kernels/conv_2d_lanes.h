@@ -71,8 +71,9 @@ edgeq_lanes_run(const int8_t *a EDGEQ_UNUSED, const int8_t *b EDGEQ_UNUSED,
 
 #else
 
-static inline uint32_t *edgeq_lanes_run(const int8_t *a, const int8_t *b, const int8_t *c,
-                                        const int8_t *d, uint32_t *to, int32_t n) {
+static __attribute__((noinline, unused))
+uint32_t *edgeq_lanes_run(const int8_t *a, const int8_t *b, const int8_t *c, const int8_t *d,
+                          uint32_t *to, int32_t n) {
     const int8_t *const end = a + n;
     while (a != end) {
         to[0] = edgeq_lanes_pair(*a++, *b++);

@@ -28,7 +28,8 @@ struct edgeq_depthwise_conv_2d_block {
 };
 
 /* Columns of padding in one row of the scratch. */
-static inline void edgeq_block_pad(int8_t *to, int32_t columns, int32_t padding) {
+static __attribute__((noinline, unused)) void edgeq_block_pad(int8_t *to, int32_t columns,
+                                                              int32_t padding) {
     const uint32_t word = ((uint32_t)padding & 0xffu) * 0x01010101u;
     const uint32_t words[2] = {word, word};
     for (; columns > 0; --columns) {
@@ -38,8 +39,8 @@ static inline void edgeq_block_pad(int8_t *to, int32_t columns, int32_t padding)
 }
 
 /* n channels of `columns` pixels of the image in one row of the scratch. */
-static inline void edgeq_block_fill(int8_t *to, int32_t columns, const int8_t *row,
-                                    int32_t channels, int32_t n) {
+static __attribute__((noinline, unused)) void
+edgeq_block_fill(int8_t *to, int32_t columns, const int8_t *row, int32_t channels, int32_t n) {
     const int8_t *const end = to + columns * EDGEQ_BLOCK_COLUMN;
     if (n == EDGEQ_BLOCK && channels % 4 == 0) {
         for (; to != end; to += EDGEQ_BLOCK_COLUMN) {

@@ -23,6 +23,7 @@ MOST_SCALE = 8  # of s, the weights being times 2**s in the accumulator
 GROUP = 4  # channels beside each other
 BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
 TABLE_NBYTES = GROUP * 28  # of a group's channels
+FAR = 1 << 40  # beyond every accumulator
 MOST_TRIES = 256  # multipliers beside the nearest
 NOTE = "of each channel: bytes of pairs of weights and 8 - s (3 words), multiplier, bias"
 
@@ -49,6 +50,8 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
     if (op.activation_min, op.activation_max) != (-128, 127):
         return "the clamp is narrower than int8"
     if _packing(op, layer) is None:
+        if op.rounding == "tflm" and op.output_zero_point > -128:
+            return "some outputs are below the zero point, where ties round the other way"
         return "no multipliers and biases of one shift give each channel's outputs"
     return None
 
@@ -121,7 +124,7 @@ def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
     folded = folded_bias(op, bias, rows)
     per_channel = len(op.multiplier) > 1
     channels = [
-        _Channel(
+        PlaneChannel(
             taps,
             int(folded[c]),
             op.multiplier[m],
@@ -133,7 +136,7 @@ def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
         for m in (c if per_channel else 0,)
     ]
     upright = is_upright(op.window, layer.inputs[0].shape)
-    filters = [_filter_words(c, op.window.stride_w, upright) for c in channels]
+    filters = [filter_words(c, op.window.stride_w, upright) for c in channels]
     for shift in SHIFTS:
         numbers = []
         for channel in channels:
@@ -149,7 +152,7 @@ def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
     return None
 
 
-def _filter_words(channel: _Channel, stride: int, upright: bool) -> list[int]:
+def filter_words(channel: PlaneChannel, stride: int, upright: bool) -> list[int]:
     """Five pairs of weights as struct edgeq_lines_channel has them, two in a word.
 
     A channel of one output has none.
@@ -189,7 +192,7 @@ def first_accumulators(
         else:
             bits = exponent_of(rounding, shift)
             first.append(-(((1 << bits >> 1) - (y << bits)) // multiplier))
-    return np.array(first, np.int64)
+    return np.array([clamp(acc, -FAR, FAR) for acc in first], np.int64)
 
 
 def exponent_of(rounding: Rounding, shift: int) -> int:
@@ -198,7 +201,7 @@ def exponent_of(rounding: Rounding, shift: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Channel:
+class PlaneChannel:
     """One channel's numbers."""
 
     filter: Array  # (9,)

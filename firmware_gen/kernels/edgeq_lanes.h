@@ -307,10 +307,10 @@ static inline const uint32_t *edgeq_lanes_list(const uint32_t *x, const uint32_t
 }
 
 /* All channels, saturated; an output may be clamped already. */
-static inline void edgeq_lanes_all(const uint32_t *x, const int8_t *weights,
-                                   const int32_t *words, const uint32_t *list,
-                                   const struct edgeq_lanes *lanes, int8_t *out, int32_t second,
-                                   int32_t third, int32_t fourth) {
+static __attribute__((noinline, unused)) void
+edgeq_lanes_all(const uint32_t *x, const int8_t *weights, const int32_t *words,
+                const uint32_t *list, const struct edgeq_lanes *lanes, int8_t *out,
+                int32_t second, int32_t third, int32_t fourth) {
     const int32_t two_zero_plus = 2 * lanes->output_zero_point + 1;
     const int32_t zero = edgeq_narrow_zero(lanes->output_zero_point, lanes->activation_min);
     const uint32_t rounding = lanes->nbytes << 10;

@@ -13,6 +13,7 @@ from edgeq.graph import Shape
 from edgeq.ops.fully_connected import QuantizedFullyConnected
 from firmware_gen.cores import Target
 from firmware_gen.kernels import mve
+from firmware_gen.kernels.fully_connected_pairs import PAIRS
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -132,5 +133,6 @@ KERNEL = Kernel(
             row_scratch_nbytes,
             code_nbytes=900,
         ),
+        PAIRS,
     ),
 )

@@ -19,7 +19,6 @@ LEAST_RIGHT = 2  # the least shift
 HAS_LIST = 32
 LAST = 256
 TAP = 2048
-MAX_TAPS = 1 << 20  # of a word of the list
 
 WEIGHTS_NOTE = "of each channel, zeros up to a multiple of 4 taps, less what is in the list"
 INTERLEAVED_NOTE = (
@@ -36,11 +35,11 @@ def why_dsp(target: Target) -> str | None:
     return None if target.has_mla or not target.has_mul64 else "the core is not known"
 
 
-def channels_of(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+def narrow_channels(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
     """Weights, folded bias, multiplier and shift of each channel.
 
     A channel with one result for every input gets no weights, and numbers that the kernel can
-    always take: 4 * (result - zero_point) times 2**30 * 2**-32.
+    always take: 8 * (result - zero_point) times 2**30 * 2**-33.
     """
     count = len(rows)
     multiplier, shift = (
@@ -61,28 +60,28 @@ def channels_of(op: Any, rows: Array, bias: Array) -> tuple[Array, Array, Array,
         )
         if at_low == at_high:
             rows[channel] = 0
-            folded[channel] = 4 * (at_low - op.output_zero_point)
-            multiplier[channel], shift[channel] = 1 << 30, -1
+            folded[channel] = 8 * (at_low - op.output_zero_point)
+            multiplier[channel], shift[channel] = 1 << 30, -LEAST_RIGHT
     return rows, folded, multiplier, shift
 
 
 def why_not_narrow(op: Any, rows: Array, bias: Array) -> str | None:
     """Why edgeq_narrow.h cannot bring accumulators to bytes; rows: (O, taps)."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
+    rows, folded, _, shift = narrow_channels(op, rows, bias)
     low, high = acc_bounds(rows, folded)
     peak = np.maximum(high, -low)
     if peak.max() >= ACC_LIMIT:
         channel = int(peak.argmax())
         return f"channel {channel} may reach {peak[channel]}, the kernel wants below 2**23"
-    if ((multiplier != 0) & (shift > -LEAST_RIGHT)).any():
+    if (shift > -LEAST_RIGHT).any():
         return "a multiplier is 0.25 or more, the kernel shifts to the right by 2 or more"
     return None
 
 
 def narrow_words(op: Any, rows: Array, bias: Array) -> tuple[Array, Array]:
     """The weights, and of each channel bias * 256 + n - 2 and the multiplier, (O, 2) int32."""
-    rows, folded, multiplier, shift = channels_of(op, rows, bias)
-    nothing = (-shift > MAX_RIGHT) | (multiplier == 0)
+    rows, folded, multiplier, shift = narrow_channels(op, rows, bias)
+    nothing = -shift > MAX_RIGHT
     multiplier[nothing], shift[nothing] = 0, -LEAST_RIGHT
     words = np.stack([folded * 256 - shift - LEAST_RIGHT, multiplier], axis=1)
     return rows, words.astype(np.uint32).view(np.int32)
@@ -139,10 +138,10 @@ def lanes_arguments(layer: Layer) -> tuple[str, ...]:
     return layer.own("filter"), layer.own("bias"), layer.own("table")
 
 
-def clip_blocks(rows: Array) -> tuple[Array, Array]:
-    """Weights of which each block is within the limit, and what was taken off them."""
+def clip_blocks(rows: Array, taps: int = BLOCK) -> tuple[Array, Array]:
+    """Weights of which each `taps` are within the limit, and what was taken off them."""
     clipped = rows.copy()
-    blocks = clipped.reshape(-1, BLOCK)
+    blocks = clipped.reshape(-1, taps)
     for block in blocks:
         while (excess := int(np.abs(block).sum()) - LANE_LIMIT) > 0:
             largest = int(np.abs(block).argmax())

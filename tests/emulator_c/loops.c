@@ -18,6 +18,7 @@ void calls_itself(void);
 void calls_a_register(void);
 void sets_the_stack(void);
 void jumps(void);
+void jumps_far(void);
 
 NAKED void count_down(void) {
     ASM("movs r0, #10\n"
@@ -108,6 +109,16 @@ NAKED void sets_the_stack(void) {
         "bx lr\n");
 }
 
+/* BL within a function is a jump: 8 + 4 bytes. */
+NAKED void jumps_far(void) {
+    ASM("push {r4, lr}\n"
+        "bl 1f\n"
+        "sub sp, #100\n"
+        "1: push {r4}\n"
+        "pop {r4}\n"
+        "pop {r4, pc}\n");
+}
+
 /* What comes next is behind the jump: 8 + 12 bytes. */
 NAKED void jumps(void) {
     ASM("push {r4, lr}\n"
@@ -193,6 +204,7 @@ int main(void) {
         if (edgeq_uart_read() == 'x') {
             never_called();
             calls_itself();
+            jumps_far();
             calls_a_register();
             sets_the_stack();
             jumps();
