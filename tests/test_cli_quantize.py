@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from edgeq.auto_quantize import Try
+from edgeq.cli.output import plain
 from edgeq.demo import load_digits
 from edgeq.model_file import load_graph
 
@@ -50,6 +52,15 @@ def test_one_sample_and_a_constant_set_are_noted(edgeq_command) -> None:
     done = edgeq_command("quantize", "float.onnx", "--data", "zeros.npy", "-o", "out.edgeq")
     assert done.status == 0
     assert "constant over all samples: 'image'" in done.err
+
+
+def test_json_has_no_numbers_that_json_does_not_know() -> None:
+    """A try that fails has no figure: -inf dB."""
+    failed = Try("mse", ("bias",), -np.inf, np.float64(-np.inf), 0.1, "why")
+    record = json.loads(json.dumps(plain([failed, np.array([np.nan, 1.0])]), allow_nan=False))
+    assert record[0]["fitted_db"] is None
+    assert record[0]["held_out_db"] is None
+    assert record[1] == [None, 1.0]
 
 
 @pytest.mark.parametrize(

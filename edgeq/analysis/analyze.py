@@ -139,11 +139,12 @@ def analyze(
         of = replace(scheme, weight_bits=number)
         other = quantized
         if number != scheme.weight_bits:
-            other = calibrated.quantized(scheme=of, correct=correct)
+            other = calibrated.quantized(
+                scheme=of, correct=correct, progress=tell(f"weights of {number} bits")
+            )
         y = run_graph(other, quantize_array(shown, _input_quant(other)))[0]
         noise = output_sqnr(reals, y, output)
         bits.append(BitsRow(number, corrections(of), noise, score_of(y)))
-        progress("fewer bits", len(bits), MOST_BITS - LEAST_BITS + 1)
     agreement = None  # of a network that chooses nothing, as an autoencoder
     if known is not None or isinstance(prepared.nodes[-1].op, Softmax):
         agreement = float(np.mean(_largest(reals) == _largest(integers)))
