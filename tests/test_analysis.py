@@ -238,7 +238,7 @@ def test_the_analysis_is_of_the_integers_that_quantize_makes() -> None:
 def test_the_page_says_how_its_integers_were_made(found: Analysis) -> None:
     text = page_of(found)
     assert "ranges by mse; corrections: bias-analytic" in text
-    assert "(those with corrections rounding, bias)" in text
+    assert "(those with corrections rounding, bias, which" in text
     names = [node.name for node in found.quantized.nodes]
     for row in found.distributions:
         assert f"layer {names.index(row.name) + 1} ({row.name})" in text
