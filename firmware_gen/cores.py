@@ -88,7 +88,7 @@ CORES = MappingProxyType(
         # Arm DDI0489F: caches of the M7.
         "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True, _DSP),
         "cortex-m33": Core(
-            _gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False, _DSP
+            _gcc("cortex-m33"), _SOFT, "cortex_m33+dsp", True, True, True, False, _DSP
         ),
         "cortex-m55": Core(
             _gcc("cortex-m55", "hard"),
