@@ -22,6 +22,11 @@ class Target:
     has_mul64: bool = True  # SMULL: not in Armv6-M
     has_mla: bool = False  # MLA, SMULL, SSAT and 32-bit Thumb: Armv7-M, and with DSP too
 
+    @property
+    def channel_group(self) -> int:
+        """How many channels its kernels of convolutions take at a time."""
+        return 4 if self.has_dsp and not self.has_mve else 1
+
 
 PORTABLE = Target()  # plain C, for the host too
 
@@ -83,7 +88,7 @@ CORES = MappingProxyType(
         # Arm DDI0489F: caches of the M7.
         "cortex-m7": Core(_gcc("cortex-m7"), _SOFT, "cortex_m7", True, True, False, True, _DSP),
         "cortex-m33": Core(
-            _gcc("cortex-m33"), _SOFT, "cortex_m33", True, True, True, False, _DSP
+            _gcc("cortex-m33"), _SOFT, "cortex_m33+dsp", True, True, True, False, _DSP
         ),
         "cortex-m55": Core(
             _gcc("cortex-m55", "hard"),

@@ -22,6 +22,7 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
+from edgeq.passes.align_channels import align_channels
 from edgeq.passes.arrange import arrange
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
@@ -116,6 +117,7 @@ def generate(
         check_counter(board)
     optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
+    optimized = align_channels(optimized, target.channel_group)
     optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
     plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
     model = model_code(

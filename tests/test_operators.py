@@ -187,6 +187,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "dsp_pack",
         "depthwise",
         "depthwise_lines",
+        "depthwise_strips",
         "lanes",
         "mve",
         "mve_row",
@@ -195,6 +196,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "pixel_sum",
         "row",
         "tile",
+        "tile_code",
         "widen",
         "window",
     }

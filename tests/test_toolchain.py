@@ -13,6 +13,7 @@ from toolchains import COMPILERS, need_compiler, need_program
 
 from edgeq.board import load_board
 from edgeq.errors import BoardError, ToolError
+from firmware_gen.cores import core_of
 from firmware_gen.image import load_segments, memory_use, read_symbols
 from firmware_gen.image_files import flat_image, intel_hex
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES, linker_script
@@ -173,6 +174,16 @@ def test_a_warning_stops_the_build_and_names_the_file(
     )
     with pytest.raises(ToolError, match=r"main\.c: .* refuses it:[\s\S]*conversion"):
         build(tmp_path, text, compiler)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", ["mps2_an386", "mps2_an500", "mps2_an505", "mps3_an547"])
+def test_code_for_cores_with_the_dsp_extension_is_told_of_it(
+    name: str, compiler: CompilerName, tmp_path: Path
+) -> None:
+    assert core_of(load_board(name)).target.has_dsp
+    untold = "#ifndef __ARM_FEATURE_DSP\n#error the kernels would be compiled as plain C\n#endif"
+    build(tmp_path, f"{untold}\n{quiet()}", compiler, name)
 
 
 def test_zig_builds_from_an_empty_cache_and_says_what_takes_time(

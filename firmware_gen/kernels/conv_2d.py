@@ -36,6 +36,7 @@ from firmware_gen.kernels.tile import (
     why_no_tile,
 )
 
+PATCH_ROW = 20  # EDGEQ_CONV_2D_PATCH_ROW
 MOST_TAPS = (1 << 14) - 1  # bytes of two widened pixels, and all sizes, fit 16 bits
 
 
@@ -96,11 +97,15 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
         height, width, out_h, out_w = 1, height * width, 1, out_h * out_w
     row_taps = window.filter_w * channels
     is_nines = (window.filter_h, row_taps) == (3, 9)
+    has_runs = out_channels % GROUP == 0 and (row_taps % TAPS == 0 or is_nines)
+    has_edges = not is_inside(window, layer.shapes()[0])
+    has_nine_edges = _is_gathered_by_rows(op, *layer.shapes())
     is_word = row_taps == TAPS != channels and _has_rows(window) and width * channels >= TAPS
     needs = {
         "EDGEQ_CONV_2D_WORD_ROWS": is_word,
-        "EDGEQ_CONV_2D_EDGES": not is_inside(window, layer.shapes()[0]),
-        "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0,
+        "EDGEQ_CONV_2D_NINE_EDGES": has_nine_edges,
+        "EDGEQ_CONV_2D_EDGES": has_edges and not has_nine_edges,
+        "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0 and not has_nine_edges,
         "EDGEQ_CONV_2D_REST": out_channels % GROUP != 0,
         "EDGEQ_CONV_2D_CLAMPED": (op.activation_min, op.activation_max) != (-128, 127),
         "EDGEQ_TILE_NINE_TAPS": is_nines,
@@ -131,7 +136,8 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
             "row_taps": row_taps,
             **parameters_of(op, "input_zero_point", "activation_min", "activation_max"),
             "has_word_rows": int(is_word),
-            "has_runs": int(out_channels % GROUP == 0 and (row_taps % TAPS == 0 or is_nines)),
+            "has_runs": int(has_runs),
+            "has_nine_edges": int(has_nine_edges),
             "tile": tile_parameters(tile, *rows.shape),
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
@@ -159,9 +165,24 @@ def is_inside(window: Window, image: Shape) -> bool:
     return starts_inside and bottom <= height and right <= width and _has_rows(window)
 
 
+def _is_gathered_by_rows(op: QuantizedConv2D, *shapes: Shape) -> bool:
+    """Whether pixels of three rows of nine taps are gathered in pairs where some have taps in
+    the padding.
+    """
+    out_channels, *_, channels = shapes[1]
+    return (
+        (op.window.filter_h, op.window.filter_w * channels) == (3, 9)
+        and out_channels % GROUP == 0
+        and _has_rows(op.window)
+        and not is_inside(op.window, shapes[0])
+    )
+
+
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
-    """Two widened pixels, and the bytes of one where they are gathered first."""
+    """Two widened pixels, and the bytes of one, or three rows, where they are gathered first."""
     taps = padded_taps(math.prod(shapes[1][1:]))
+    if _is_gathered_by_rows(op, *shapes):
+        return 4 * taps + 3 * PATCH_ROW
     is_gathered = shapes[1][3] % TAPS != 0 and not is_inside(op.window, shapes[0])
     return 4 * taps + (taps if is_gathered else 0)
 

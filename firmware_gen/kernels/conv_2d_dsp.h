@@ -6,7 +6,8 @@
  * as make whole words; then what is left of each row; zeros up to a word. Pixels beside each
  * other that have no tap in the padding are left to edgeq_tile in one run.
  *
- * What is defined some layer needs: EDGEQ_CONV_2D_EDGES padding or distant taps, and with it
+ * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows
+ * of nine, EDGEQ_CONV_2D_EDGES padding elsewhere or distant taps, and with it
  * EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of several pixels,
  * EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST output channels
  * that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not int8's range. */
@@ -43,8 +44,9 @@ struct edgeq_conv_2d_dsp {
     int8_t input_zero_point;
     int8_t activation_min;
     int8_t activation_max;
-    int8_t has_word_rows; /* of taps; not more than one word, nor less of the image */
-    int8_t has_runs;      /* output channels in fours, taps in words or three rows of nine */
+    int8_t has_word_rows;  /* of taps; not more than one word, nor less of the image */
+    int8_t has_runs;       /* output channels in fours, taps in words or three rows of nine */
+    int8_t has_nine_edges; /* runs of three rows of nine, of which some are in the padding */
     struct edgeq_tile tile;
 };
 
@@ -78,6 +80,68 @@ edgeq_conv_2d_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *from, int32
     }
 #endif
 }
+
+#ifdef EDGEQ_CONV_2D_NINE_EDGES
+
+#define EDGEQ_CONV_2D_PATCH_ROW 20 /* bytes */
+
+/* The three rows of taps of one pixel or of two, `columns` pixels of the image, of which some
+ * may be in the padding. */
+static __attribute__((noinline, unused)) void
+edgeq_conv_2d_nines(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
+                    int32_t left, int32_t columns, int8_t *patch) {
+    const int32_t channels = op->channels;
+    const int32_t first = edgeq_clamp(-left, 0, columns) * channels;
+    const int32_t n = edgeq_clamp(op->input_width - left, 0, columns) * channels - first;
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    for (int32_t row = 0; row < 3; ++row) {
+        for (int32_t i = 0; i < EDGEQ_CONV_2D_PATCH_ROW; i += 4) {
+            __builtin_memcpy(patch + i, &zeros, sizeof zeros);
+        }
+        if (top >= 0 && top < op->input_height) {
+            const int8_t *const from = x + (top * op->input_width + left) * channels + first;
+            int32_t i = 0;
+            for (; i + 4 <= n; i += 4) {
+                const uint32_t word = edgeq_load4(from + i);
+                __builtin_memcpy(patch + first + i, &word, sizeof word);
+            }
+            if ((n & 2) != 0) {
+                __builtin_memcpy(patch + first + i, from + i, 2);
+                i += 2;
+            }
+            if ((n & 1) != 0) {
+                patch[first + i] = from[i];
+            }
+        }
+        top += op->dilation_h;
+        patch += EDGEQ_CONV_2D_PATCH_ROW;
+    }
+}
+
+/* One pixel from `column` on, or two if they are beside each other and not too far: how many.
+ */
+static inline int32_t edgeq_conv_2d_edge_nines(const struct edgeq_conv_2d_dsp *op,
+                                               const int8_t *x, int32_t top, int32_t column,
+                                               uint32_t *scratch, struct edgeq_tile_run *run) {
+    const int32_t columns = op->filter_w + op->stride_w;
+    const bool is_two =
+        column + 1 < op->output_width && columns * op->channels <= EDGEQ_CONV_2D_PATCH_ROW;
+    int8_t *const patch = (int8_t *)(scratch + op->tile.nbytes / 4);
+    edgeq_conv_2d_nines(op, x, top, op->left + column * op->stride_w,
+                        is_two ? columns : op->filter_w, patch);
+    run->from = patch;
+    run->from_step = is_two ? op->stride_w * op->channels : 0;
+    run->gap = EDGEQ_CONV_2D_PATCH_ROW;
+    run->rows = EDGEQ_TILE_NINE_ROWS;
+    run->pairs = 1;
+    if (!is_two) {
+        run->out1 = run->out0;
+    }
+    edgeq_tile(run);
+    return is_two ? 2 : 1;
+}
+
+#endif
 
 #ifdef EDGEQ_CONV_2D_EDGES
 
@@ -207,25 +271,17 @@ edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *ru
 }
 
 /* (H, W, I) -> (out_h, out_w, O); scratch: the widened taps of two pixels, and where rows of
- * taps are not whole words and there is padding the bytes of one. */
+ * taps are not whole words and there is padding the bytes of one, or those of two in three
+ * rows. */
 static __attribute__((noinline, unused)) void
 edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int32_t *weights,
                   int8_t *out, uint32_t *scratch) {
-    const uint32_t skipped = (0u - op->tile.nbytes) & 112u;
     struct edgeq_tile_run run = {
-        .x = scratch - skipped / 4,
-        .skipped = skipped,
-        .entry = edgeq_tile_entry(op->tile.nbytes),
-        .x_end = scratch + op->tile.nbytes / 4,
-        .weights_end = weights + op->tile.groups * (op->tile.group_nbytes / 4),
-        .half = op->tile.half,
-        .t = op->tile.t,
-        .weights = weights,
         .out_step = op->output_channels,
-        .from_step = op->stride_w * op->channels,
         .row_nbytes = op->row_taps % 4 == 0 ? op->row_taps : 0,
     };
-    run.gap = op->row_step - run.row_nbytes;
+    edgeq_tile_taps(&run, &op->tile, scratch, weights, op->tile.groups);
+    const int32_t step = op->stride_w * op->channels;
     const int32_t row_nbytes = op->input_width * op->channels;
     int32_t top = op->top;
     int32_t column = 0;
@@ -237,12 +293,19 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
         run.out1 = count > 1 ? out + op->output_channels : out;
         if (op->has_runs && is_row && column >= op->first_inside &&
             column + 1 < op->end_inside) {
-            run.from = x + top * row_nbytes + op->left * op->channels + column * run.from_step;
-            run.rows = op->filter_h;
+            run.from = x + top * row_nbytes + op->left * op->channels + column * step;
+            run.from_step = step;
+            run.gap = op->row_step - run.row_nbytes;
+            run.rows = run.row_nbytes == 0 ? EDGEQ_TILE_NINE_ROWS : op->filter_h;
             pixels = (op->end_inside - column) & ~1;
             run.pairs = pixels >> 1;
             edgeq_tile(&run);
             column += pixels;
+#ifdef EDGEQ_CONV_2D_NINE_EDGES
+        } else if (op->has_nine_edges) {
+            pixels = edgeq_conv_2d_edge_nines(op, x, top, column, scratch, &run);
+            column += pixels;
+#endif
         } else {
             for (int32_t i = 0; i < 2; ++i) {
                 const int32_t left = op->left + column * op->stride_w;

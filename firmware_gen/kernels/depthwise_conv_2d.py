@@ -9,6 +9,7 @@ from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from firmware_gen.kernels import depthwise_3x3, depthwise_mve, depthwise_plane
 from firmware_gen.kernels.depthwise_block import BLOCK
+from firmware_gen.kernels.depthwise_strips import STRIPS
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -85,5 +86,5 @@ THREE_BY_THREE = Variant(
     depthwise_3x3.scratch_nbytes,
 )
 KERNEL = Kernel(
-    "depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, PLANE, THREE_BY_THREE, BLOCK)
+    "depthwise_conv_2d.h", emit, scratch_nbytes, (HELIUM, STRIPS, PLANE, THREE_BY_THREE, BLOCK)
 )

@@ -175,16 +175,21 @@ edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_
     }
 }
 
-/* Brings together the rows of an output that lie at the steps of the input. */
-static inline void edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step,
-                                        int32_t to_step) {
+/* Brings together the rows of an output that lie at the steps of the input: what is written
+ * lies before what is read, so each piece is read whole first. */
+static __attribute__((noinline, unused)) void
+edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step, int32_t to_step) {
     const int8_t *from = out + from_step;
     int8_t *to = out + to_step;
     for (; rows > 1; --rows) {
         int32_t i = 0;
-        for (; i < to_step - 3; i += 4) {
-            const uint32_t word = edgeq_load4(from + i);
-            __builtin_memcpy(to + i, &word, sizeof word);
+        for (; i + 16 <= to_step; i += 16) {
+            const uint32_t a = edgeq_load4(from + i), b = edgeq_load4(from + i + 4);
+            const uint32_t c = edgeq_load4(from + i + 8), d = edgeq_load4(from + i + 12);
+            __builtin_memcpy(to + i, &a, sizeof a);
+            __builtin_memcpy(to + i + 4, &b, sizeof b);
+            __builtin_memcpy(to + i + 8, &c, sizeof c);
+            __builtin_memcpy(to + i + 12, &d, sizeof d);
         }
         for (; i < to_step; ++i) {
             to[i] = from[i];
@@ -245,9 +250,11 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
                     const struct edgeq_lines_channel channel =
                         edgeq_lines_turned(table + k, stride, run.turn);
                     if (stride == 1) {
-                        edgeq_lines_1(block + 3 * k, &channel, op->shift, width, step, to + k);
+                        edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
+                                      step, to + k);
                     } else {
-                        edgeq_lines_2(block + 3 * k, &channel, op->shift, width, step, to + k);
+                        edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
+                                      step, to + k);
                     }
                 }
             } else if (stride == 1) {
@@ -275,15 +282,9 @@ edgeq_plane_any(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
 }
 
 static __attribute__((noinline, unused)) void
-edgeq_plane_1(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-              const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, false, 1, x, channels, scratch, out);
-}
-
-static __attribute__((noinline, unused)) void
-edgeq_plane_2(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-              const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, false, 2, x, channels, scratch, out);
+edgeq_plane_usual(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+                  const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(op, false, op->run.stride, x, channels, scratch, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
@@ -294,10 +295,8 @@ static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_co
                                                  uint32_t *scratch, int8_t *out) {
     if (op->shift != EDGEQ_LINES_SHIFT || op->run.output < 2) {
         edgeq_plane_any(op, x, channels, scratch, out);
-    } else if (op->run.stride == 1) {
-        edgeq_plane_1(op, x, channels, scratch, out);
     } else {
-        edgeq_plane_2(op, x, channels, scratch, out);
+        edgeq_plane_usual(op, x, channels, scratch, out);
     }
 }
 

@@ -61,11 +61,16 @@ def is_upright(window: Window, shape: Shape) -> bool:
     return shape[1] > shape[2]
 
 
-def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
-    """The table of a group's channels, then a block for every two pixels of a line."""
+def blocks_of(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
+    """How often two pixels of a line are laid out."""
     _, out_h, out_w, _ = op.infer_shapes(*shapes)[0]
     length = out_h if is_upright(op.window, shapes[0]) else out_w
-    return TABLE_NBYTES + BLOCK_NBYTES * (((length - 1) * op.window.stride_w + 4) // 2)
+    return ((length - 1) * op.window.stride_w + 4) // 2
+
+
+def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
+    """The table of a group's channels, then a block for every two pixels of a line."""
+    return TABLE_NBYTES + BLOCK_NBYTES * blocks_of(op, *shapes)
 
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
@@ -107,6 +112,12 @@ def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value
         "stride": window.stride_h if axis == 1 else window.stride_w,
         "pad": window.pad_top if axis == 1 else window.pad_left,
     }
+
+
+def shift_of(op: QuantizedDepthwiseConv2D, layer: Layer) -> int | None:
+    """The t that serves all channels; None: none does."""
+    packing = _packing(op, layer)
+    return None if packing is None else packing.shift
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@
 #define EDGEQ_LINES_SHIFT 12
 /* Words of two pixels of three lines: one of each line, of each of 4 channels. */
 #define EDGEQ_LINES_BLOCK 12
+#define EDGEQ_LINES_AT    ((struct edgeq_lines_at){1, EDGEQ_LINES_BLOCK})
 
 /* One channel; filter[line][pixel] times a power of two as halves, low first. With stride 1:
  *     [0][0] [1][0], [0][1] [1][1], [0][2] [1][2], [2][0] [2][1], [2][1] [2][2];
@@ -55,17 +56,24 @@ static inline int8_t edgeq_lines_value(int32_t acc, const struct edgeq_lines_cha
     return (int8_t)edgeq_saturate8(edgeq_smmla(acc, channel->multiplier, 0) >> shift);
 }
 
+/* Where a channel's words are: one of two pixels of each line, `apart` from line to line and
+ * `block` from two pixels to the next. */
+struct edgeq_lines_at {
+    int32_t apart;
+    int32_t block;
+};
+
 /* An output line of one channel, `step` bytes from pixel to pixel, with stride 1: while two
  * pixels of each line are in registers, they end two outputs (a, b) and begin two. */
-static inline void edgeq_lines_1(const uint32_t *block,
+static inline void edgeq_lines_1(const uint32_t *block, struct edgeq_lines_at at,
                                  const struct edgeq_lines_channel *channel, int32_t shift,
                                  int32_t width, int32_t step, int8_t *out) {
     const uint32_t *const w = channel->filter;
     int32_t a = 0, b = 0;
     for (int32_t done = -2; done < width; done += 2) {
-        const uint32_t left = edgeq_pack_low(block[0], block[1]);
-        const uint32_t right = edgeq_pack_high(block[0], block[1]);
-        const uint32_t below = block[2];
+        const uint32_t left = edgeq_pack_low(block[0], block[at.apart]);
+        const uint32_t right = edgeq_pack_high(block[0], block[at.apart]);
+        const uint32_t below = block[2 * at.apart];
         if (done >= 0) {
             a = edgeq_mla_low_high(below, w[4], edgeq_smlad(left, w[2], a));
             *out = edgeq_lines_value(a, channel, shift);
@@ -80,24 +88,24 @@ static inline void edgeq_lines_1(const uint32_t *block,
         a = edgeq_smlad(right, w[1], edgeq_smlad(left, w[0], channel->bias));
         a = edgeq_smlad(below, w[3], a);
         b = edgeq_mla_high_low(below, w[3], edgeq_smlad(right, w[0], channel->bias));
-        block += EDGEQ_LINES_BLOCK;
+        block += at.block;
     }
 }
 
 /* The same with stride 2: each output has two pixels of each line, and the next one. */
-static inline void edgeq_lines_2(const uint32_t *block,
+static inline void edgeq_lines_2(const uint32_t *block, struct edgeq_lines_at at,
                                  const struct edgeq_lines_channel *channel, int32_t shift,
                                  int32_t width, int32_t step, int8_t *out) {
     const uint32_t *const w = channel->filter;
     for (int32_t i = 0; i < width; ++i) {
         int32_t acc = channel->bias;
         acc = edgeq_smlad(block[0], w[0], acc);
-        acc = edgeq_smlad(block[1], w[1], acc);
-        acc = edgeq_smlad(block[2], w[2], acc);
-        block += EDGEQ_LINES_BLOCK;
+        acc = edgeq_smlad(block[at.apart], w[1], acc);
+        acc = edgeq_smlad(block[2 * at.apart], w[2], acc);
+        block += at.block;
         acc = edgeq_mla_low_low(block[0], w[3], acc);
-        acc = edgeq_mla_low_high(block[1], w[3], acc);
-        acc = edgeq_mla_low_low(block[2], w[4], acc);
+        acc = edgeq_mla_low_high(block[at.apart], w[3], acc);
+        acc = edgeq_mla_low_low(block[2 * at.apart], w[4], acc);
         *out = edgeq_lines_value(acc, channel, shift);
         out += step;
     }
@@ -168,12 +176,13 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
     "pop {r4-r11, pc}\n"
 
 /* lr: the first pixel of lines 0 and 1; r12: the second; r11: both of line 2. */
-#define EDGEQ_LINES_LOAD_1                                                                     \
-    "ldr r11, [r0, #-8]\n"                                                                     \
-    "ldr r12, [r0, #-4]\n"                                                                     \
+#define EDGEQ_LINES_LOAD(line0, line1, step)                                                   \
+    "ldr r11, [r0, " line0 "]\n"                                                               \
+    "ldr r12, [r0, " line1 "]\n"                                                               \
     "pkhbt lr, r11, r12, lsl #16\n"                                                            \
     "pkhtb r12, r12, r11, asr #16\n"                                                           \
-    "ldr r11, [r0], #48\n"
+    "ldr r11, [r0], " step "\n"
+#define EDGEQ_LINES_LOAD_1 EDGEQ_LINES_LOAD("#-8", "#-4", "#48")
 #define EDGEQ_LINES_BEGIN_TWO                                                                  \
     "smlad r3, r12, r4, r2\n"                                                                  \
     "smlad r2, lr, r4, r2\n"                                                                   \
@@ -183,8 +192,8 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
 #define EDGEQ_LINES_END                                                                        \
     "smlad r2, lr, r6, r2\n"                                                                   \
     "smlabt r2, r11, r8, r2\n"
-#define EDGEQ_LINES_END_TWO                                                                    \
-    EDGEQ_LINES_LOAD_1                                                                         \
+#define EDGEQ_LINES_END_TWO(load)                                                              \
+    load                                                                                       \
     EDGEQ_LINES_END                                                                            \
     "smlad r3, lr, r5, r3\n"                                                                   \
     "smlad r3, r12, r6, r3\n"                                                                  \
@@ -235,10 +244,10 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
         EDGEQ_LINES_BEGIN_TWO
         "bne 2f\n"
         "1:\n"
-        EDGEQ_LINES_END_TWO
+        EDGEQ_LINES_END_TWO(EDGEQ_LINES_LOAD_1)
         EDGEQ_LINES_BEGIN_TWO
         "2:\n"
-        EDGEQ_LINES_END_TWO
+        EDGEQ_LINES_END_TWO(EDGEQ_LINES_LOAD_1)
         "subs r10, r10, #65536\n"
         EDGEQ_LINES_BEGIN_TWO
         "bpl 1b\n"
@@ -254,13 +263,13 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
         EDGEQ_LINES_LEAVE);
 }
 
-#define EDGEQ_LINES_ONE                                                                        \
+#define EDGEQ_LINES_ONE(line0, line1, line2)                                                   \
     "smlad r2, r11, r4, r10\n"                                                                 \
     "smlad r2, r12, r5, r2\n"                                                                  \
     "smlad r2, lr, r6, r2\n"                                                                   \
-    "ldr r11, [r0, #-8]\n"                                                                     \
-    "ldr r12, [r0, #-4]\n"                                                                     \
-    "ldr lr, [r0], #48\n"                                                                      \
+    "ldr r11, [r0, " line0 "]\n"                                                               \
+    "ldr r12, [r0, " line1 "]\n"                                                               \
+    "ldr lr, [r0, " line2 "]\n"                                                                \
     "smlabb r2, r11, r7, r2\n"                                                                 \
     "smlabt r2, r12, r7, r2\n"                                                                 \
     "smlabb r2, lr, r8, r2\n"                                                                  \
@@ -287,13 +296,15 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
         "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
-        "ldr lr, [r0], #48\n"
+        "ldr lr, [r0]\n"
         "cmp r2, #0\n"
         "bne 2f\n"
+        "adds r0, r0, #48\n"
         "1:\n"
-        EDGEQ_LINES_ONE
+        EDGEQ_LINES_ONE("#-8", "#-4", "#0")
         "2:\n"
-        EDGEQ_LINES_ONE
+        EDGEQ_LINES_ONE("#40", "#44", "#48")
+        "adds r0, r0, #96\n"
         "subs r3, r3, #65536\n"
         "bpl 1b\n"
         EDGEQ_LINES_LEAVE);
@@ -309,8 +320,8 @@ static inline void edgeq_lines_run_1(const uint32_t *block,
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
         const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 1, run->turn);
-        edgeq_lines_1(block + 3 * i, &turned, EDGEQ_LINES_SHIFT, width, run->steps & 0xffff,
-                      out + i);
+        edgeq_lines_1(block + 3 * i, EDGEQ_LINES_AT, &turned, EDGEQ_LINES_SHIFT, width,
+                      run->steps & 0xffff, out + i);
     }
 }
 
@@ -321,8 +332,8 @@ static inline void edgeq_lines_run_2(const uint32_t *block,
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
         const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 2, run->turn);
-        edgeq_lines_2(block + 3 * i, &turned, EDGEQ_LINES_SHIFT, width, run->steps & 0xffff,
-                      out + i);
+        edgeq_lines_2(block + 3 * i, EDGEQ_LINES_AT, &turned, EDGEQ_LINES_SHIFT, width,
+                      run->steps & 0xffff, out + i);
     }
 }
 

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "edgeq_dsp_pack.h"
+#include "edgeq_tile_code.h"
 #include "edgeq_widen.h"
 
 #define EDGEQ_TILE_SHIFT 12
@@ -39,254 +40,200 @@ struct edgeq_tile {
     uint16_t t;            /* 0: EDGEQ_TILE_SHIFT and no signs */
 };
 
-/* Pairs of pixels; in the order of the assembly's stack. */
+/* Pairs of pixels; up to `rows` in the order of the assembly's stack. edgeq_tile_taps sets
+ * what the loop needs. */
 struct edgeq_tile_run {
-    const uint32_t *x; /* where the widened pixels are, less `skipped` bytes */
-    uint32_t skipped;  /* what nbytes lacks to a multiple of 128 */
-    uint32_t entry;    /* edgeq_tile_entry of the taps */
-    const uint32_t *x_end;
-    const int32_t *weights_end;
-    int8_t *out0; /* four bytes for each group */
+    const uint32_t *x;    /* the widened pixels */
+    const uint32_t *base; /* what the loop's first round counts from */
+    uint32_t step;        /* from a group's last base to the next one's first, times 2 */
+    uint32_t entry;       /* where in the code of the loop to begin */
+    const uint32_t *last; /* the base of the last of several rounds */
+    int8_t *out0;         /* four bytes for each group */
     int8_t *out1;
     int32_t half;
+    const int32_t *weights_end; /* less EDGEQ_TILE_BACK */
     int32_t t;
-    const int32_t *weights;
+    const int32_t *weights; /* less EDGEQ_TILE_BACK */
     int32_t out_step; /* from a pixel's output to the next one's; 4 * groups if pairs > 1 */
     int32_t pairs;
     const int8_t *from; /* the first pixel's taps */
     int32_t from_step;  /* to the next pixel's */
-    int32_t row_nbytes; /* of taps, a multiple of 4; 0: edgeq_widen_nines, `gap` its step */
+    int32_t row_nbytes; /* of taps, a multiple of 4 */
     int32_t gap;        /* from the end of a row of taps to the next */
-    int32_t rows;       /* 0: the pixels are widened already */
+    int32_t rows;       /* 0: the pixels are widened already; EDGEQ_TILE_NINE_ROWS: as
+                           edgeq_widen_nines does, `gap` being its step */
+    uint32_t nbytes;    /* as in struct edgeq_tile */
 };
 
-/* Where in the code of the loop to begin: two steps of 48 bytes for each 16 that nbytes lacks
- * to a multiple of 256, four between the halves; 1 for Thumb code. */
-static inline uint32_t edgeq_tile_entry(uint32_t nbytes) {
-    const uint32_t missing = (0u - nbytes) & 240u;
-    return missing * 6 + (missing >= 128 ? 4 : 0) + 1;
+#define EDGEQ_TILE_NINE_ROWS (-1)
+
+/* Words from where the loop's base is when a group's taps are done to the next group. */
+#define EDGEQ_TILE_BACK 37
+
+/* The first two taps are outside the loop of 64, which is entered further down if the others
+ * are not a multiple: two taps are 48 bytes of code, between the halves are 8, and Thumb code
+ * wants 1. step has 1 in bit 0 if there is one round only. */
+static inline void edgeq_tile_taps(struct edgeq_tile_run *run, const struct edgeq_tile *tile,
+                                   const uint32_t *x, const int32_t *weights, int32_t groups) {
+    const uint32_t left = tile->nbytes - 8u;
+    const uint32_t missing = (0u - left) & 248u;
+    const uint32_t skipped = missing & 120u;
+    const uint32_t group_nbytes = tile->group_nbytes - (tile->t != 0 ? 8u : 0u);
+    run->x = x;
+    run->base = x + 2 - skipped / 4;
+    run->step = 2 * (group_nbytes + 136u - skipped - tile->nbytes) + (left <= 256u ? 1u : 0u);
+    run->entry = missing * 6 + (missing >= 128u ? 8u : 0u) + 1u;
+    run->last = x + tile->nbytes / 4 - 64;
+    run->half = tile->half;
+    run->t = tile->t;
+    run->weights = weights - EDGEQ_TILE_BACK;
+    run->weights_end = run->weights + groups * (tile->group_nbytes / 4);
+    run->nbytes = tile->nbytes;
 }
 
 #ifdef EDGEQ_HAS_DSP
 
-_Static_assert(offsetof(struct edgeq_tile_run, rows) == 64, "edgeq_tile_run");
+_Static_assert(offsetof(struct edgeq_tile_run, rows) == 68, "edgeq_tile_run");
 
-/* Two taps of two pixels and four channels: r0 the pixels, r1 the weights. 48 bytes of code. */
-#define EDGEQ_TILE_STEP(first, second)                                                         \
-    "ldr r2, [r0, #" first "]\n"                                                               \
-    "ldr r3, [r0, #" second "]\n"                                                              \
-    "ldr r4, [r1, #" first "]\n"                                                               \
-    "ldr r5, [r1, #" second "]\n"                                                              \
-    "smlad r6, r4, r2, r6\n"                                                                   \
-    "smlad r7, r4, r3, r7\n"                                                                   \
-    "sxtb16 r4, r4\n"                                                                          \
-    "smlad r10, r5, r2, r10\n"                                                                 \
-    "smlad r11, r5, r3, r11\n"                                                                 \
-    "sxtb16 r5, r5\n"                                                                          \
-    "smlad r8, r4, r2, r8\n"                                                                   \
-    "smlad r9, r4, r3, r9\n"                                                                   \
-    "smlad r12, r5, r2, r12\n"                                                                 \
-    "smlad lr, r5, r3, lr\n"
-
-/* 32 taps: 768 bytes of code. */
-#define EDGEQ_TILE_STEPS                                                                       \
-    EDGEQ_TILE_STEP("0", "4")                                                                  \
-    EDGEQ_TILE_STEP("8", "12")                                                                 \
-    EDGEQ_TILE_STEP("16", "20")                                                                \
-    EDGEQ_TILE_STEP("24", "28")                                                                \
-    EDGEQ_TILE_STEP("32", "36")                                                                \
-    EDGEQ_TILE_STEP("40", "44")                                                                \
-    EDGEQ_TILE_STEP("48", "52")                                                                \
-    EDGEQ_TILE_STEP("56", "60")                                                                \
-    EDGEQ_TILE_STEP("64", "68")                                                                \
-    EDGEQ_TILE_STEP("72", "76")                                                                \
-    EDGEQ_TILE_STEP("80", "84")                                                                \
-    EDGEQ_TILE_STEP("88", "92")                                                                \
-    EDGEQ_TILE_STEP("96", "100")                                                               \
-    EDGEQ_TILE_STEP("104", "108")                                                              \
-    EDGEQ_TILE_STEP("112", "116")                                                              \
-    EDGEQ_TILE_STEP("120", "124")
-
-/* p of a channel's two pixels to bytes `at`; r3 the factor, r5 half, r0 and r2 the outputs. */
-#define EDGEQ_TILE_OUT(p0, p1, factor, at)                                                     \
-    "smmla " p0 ", " p0 ", " factor ", r5\n"                                                   \
-    "smmla " p1 ", " p1 ", " factor ", r5\n"                                                   \
-    "ssat " p0 ", #8, " p0 ", asr #12\n"                                                       \
-    "ssat " p1 ", #8, " p1 ", asr #12\n"                                                       \
-    "strb " p0 ", [r0" at "\n"                                                                 \
-    "strb " p1 ", [r2" at "\n"
-
-/* One p, its sign in the flags, to its output; r0 the sign's number, r2 t. */
-#define EDGEQ_TILE_ONE_SIGNED(p)                                                               \
-    "smmla " p ", " p ", r3, r5\n"                                                             \
-    "it mi\nsubmi " p ", " p ", r0\n"                                                          \
-    "asr " p ", " p ", r2\n"                                                                   \
-    "ssat " p ", #8, " p "\n"
-
-#ifdef EDGEQ_TILE_NINE_TAPS
-#define EDGEQ_TILE_NINES                                                                       \
-    "cmp r2, #0\n"                                                                             \
-    "bne 9f\n"                                                                                 \
-    "17:\n"                                                                                    \
-    "mov r11, r1\n"                                                                            \
-    "mov r2, r3\n" EDGEQ_WIDEN_NINES "ldr r9, [sp, #52]\n"                                     \
-    "add r1, r11, r9\n"                                                                        \
-    "add r0, r0, r10\n"                                                                        \
-    "subs r10, r10, #4\n"                                                                      \
-    "beq 17b\n"                                                                                \
-    "b 18f\n"
-#else
-#define EDGEQ_TILE_NINES
-#endif
-
-#ifdef EDGEQ_TILE_SIGNED
-#define EDGEQ_TILE_CHOICE                                                                      \
-    "ldr r2, [sp, #32]\n"                                                                      \
-    "cmp r2, #0\n"                                                                             \
-    "bne 6f\n"
-/* Channel 1 before 0, for B is still whole; the outputs' addresses when all is done. */
-/* clang-format off */
-#define EDGEQ_TILE_SIGNED_OUT                                                                  \
-    "6:\n"                                                                                     \
-    "ldr r5, [r1, #24]\n"                                                                      \
-    "ldr r3, [r1, #4]\n"                                                                       \
-    "ldrb r0, [r1, #21]\n"                                                                     \
-    "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED("r6")                                            \
-    "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7")                                            \
-    "ldr r3, [r1]\n"                                                                           \
-    "ldrb r4, [r1, #16]\n"                                                                     \
-    "ldrb r0, [r1, #20]\n"                                                                     \
-    "adds r8, r4, r8, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r8")                                    \
-    "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r9")                                    \
-    "ldr r3, [r1, #12]\n"                                                                      \
-    "ldrb r0, [r1, #23]\n"                                                                     \
-    "subs r10, r10, r12\n" EDGEQ_TILE_ONE_SIGNED("r10")                                        \
-    "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED("r11")                                         \
-    "ldr r3, [r1, #8]\n"                                                                       \
-    "ldrb r4, [r1, #17]\n"                                                                     \
-    "ldrb r0, [r1, #22]\n"                                                                     \
-    "adds r12, r4, r12, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r12")                                 \
-    "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("lr")                                    \
-    "ldr r0, [sp, #20]\n"                                                                      \
-    "ldr r2, [sp, #24]\n"                                                                      \
-    "strb r8, [r0], #4\n"                                                                      \
-    "strb r9, [r2], #4\n"                                                                      \
-    "strb r6, [r0, #-3]\n"                                                                     \
-    "strb r7, [r2, #-3]\n"                                                                     \
-    "strb r12, [r0, #-2]\n"                                                                    \
-    "strb lr, [r2, #-2]\n"                                                                     \
-    "strb r10, [r0, #-1]\n"                                                                    \
-    "strb r11, [r2, #-1]\n"                                                                    \
-    "adds r1, r1, #28\n"                                                                       \
-    "b 7b\n"
-/* clang-format on */
-#else
-#define EDGEQ_TILE_CHOICE
-#define EDGEQ_TILE_SIGNED_OUT
-#endif
-
-/* The stack from sp: struct edgeq_tile_run; the saved registers. The loop takes 64 taps in two
- * halves; it is entered further down if the taps are not a multiple. ADR counts from a multiple
- * of 4, at which compilers put a function only if they are not to save bytes. */
+/* The stack from sp: struct edgeq_tile_run; the saved registers. The base is what r0 and r1
+ * count from: the loop's last half ends 128 bytes from it, where a group's factors begin. ADR
+ * counts from a multiple of 4, at which compilers put a function only if they are not to save
+ * bytes. */
 static __attribute__((naked, noinline, unused, aligned(4))) void
 edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
     /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "ldm r0!, {r1-r9}\n"
-        "mov r10, r3\n"
-        "adr.w r3, 20f\n"
-        "add r3, r3, r10\n"
-        "sub sp, sp, #68\n"
+        "sub sp, sp, #72\n"
         "mov r10, sp\n"
+        "ldm r0!, {r1-r9}\n"
+        "adr.w r11, 20f\n"
+        "add r4, r4, r11\n"
         "stm r10!, {r1-r9}\n"
-        "ldm r0, {r1-r8}\n"
-        "stm r10, {r1-r8}\n"
+        "ldm r0, {r1-r9}\n"
+        "stm r10, {r1-r9}\n"
         "8:\n"
-        "ldr r9, [sp, #64]\n"
-        "ldr r2, [sp, #56]\n"
-        "ldr r3, [sp, #60]\n"
-        "ldr r1, [sp, #48]\n"
-        "movs r10, #4\n"
+        "ldr r9, [sp, #68]\n"
+        "ldr r10, [sp, #64]\n"
+        "ldr r2, [sp, #60]\n"
+        "ldr r3, [sp, #56]\n"
+        "ldr r1, [sp, #52]\n"
+        "ldr r0, [sp]\n"
         "cmp r9, #0\n"
-        "beq 19f\n"
-        "ldrd r0, r4, [sp]\n"
-        "add r0, r0, r4\n"
-        EDGEQ_TILE_NINES
-        "9:\n"
-        "mov r11, r1\n"
-        EDGEQ_WIDEN_ROWS
-        "ldr r9, [sp, #52]\n"
-        "ldrd r0, r4, [sp]\n"
-        "add r1, r11, r9\n"
-        "add r0, r0, r4\n"
-        "ldr r9, [sp, #64]\n"
-        "add r0, r0, r10\n"
-        "subs r10, r10, #4\n"
-        "beq 9b\n"
-        "18:\n"
-        "str r1, [sp, #48]\n"
+        "ble 22f\n"
+        "add r4, r1, r3, lsl #1\n"
+        "str r4, [sp, #52]\n"
+        "add r11, r3, #4\n"
+        "12:\n"
+        "lsrs r8, r2, #3\n"
+        "bcs 23f\n"
+        "13:\n"
+        "ldr r4, [r1]\n"
+        "ldr r5, [r1, #4]\n"
+        "ldr r6, [r1, r3]\n"
+        "ldr r7, [r1, r11]\n"
+        EDGEQ_TILE_WIDEN_TWO("r4", "r6", "0", "4", "8", "12")
+        EDGEQ_TILE_WIDEN_TWO("r5", "r7", "16", "20", "24", "28")
+        "adds r1, r1, #8\n"
+        "adds r0, r0, #32\n"
+        "subs r8, r8, #1\n"
+        "bne 13b\n"
+        "16:\n"
+        "add r1, r1, r10\n"
+        "subs r9, r9, #1\n"
+        "bne 12b\n"
         "19:\n"
-        "ldr r1, [sp, #36]\n"
-        "1:\n"
-        "ldm r1!, {r6, r8, r10, r12}\n"
-        "mov r7, r6\n"
-        "mov r9, r8\n"
-        "mov r11, r10\n"
-        "mov lr, r12\n"
-        "ldm sp, {r0, r2, r3}\n"
-        "subs r1, r1, r2\n"
-        "bx r3\n"
+        "ldr r1, [sp, #40]\n"
+        "b 1f\n"
+        "21:\n"
+        "ldr r2, [sp, #16]\n"
+        "add.w r0, r0, #128\n"
+        "add.w r1, r1, #128\n"
+        "cmp r0, r2\n"
         "20:\n"
         EDGEQ_TILE_STEPS
-        "adds r0, r0, #128\n"
-        "adds r1, r1, #128\n"
+        "add.w r0, r0, #128\n"
+        "add.w r1, r1, #128\n"
         EDGEQ_TILE_STEPS
-        "ldr r2, [sp, #12]\n"
-        "adds r0, r0, #128\n"
-        "adds r1, r1, #128\n"
-        "cmp r0, r2\n"
-        "bne 20b\n"
+        "blo 21b\n"
         EDGEQ_TILE_CHOICE
-        "ldr r0, [sp, #20]\n"
-        "ldr r2, [sp, #24]\n"
+        "ldr r3, [r1, #132]\n"
+        "ldr r4, [r1, #140]\n"
         "ldr r5, [sp, #28]\n"
-        "ldrb r4, [r1, #16]\n"
-        "ldr r3, [r1]\n"
+        "ldr r2, [sp, #24]\n"
+        "ldr r0, [sp, #20]\n"
         "subs r6, r6, r8\n"
         "subs r7, r7, r9\n"
-        "add r8, r4, r8, lsl #8\n"
-        "add r9, r4, r9, lsl #8\n"
-        EDGEQ_TILE_OUT("r8", "r9", "r3", "], #4")
-        "ldr r3, [r1, #4]\n"
-        "ldrb r4, [r1, #17]\n"
-        "ldr r8, [r1, #8]\n"
-        "ldr r9, [r1, #12]\n"
-        EDGEQ_TILE_OUT("r6", "r7", "r3", ", #-3]")
         "sub r10, r10, r12\n"
         "sub r11, r11, lr\n"
-        "add r12, r4, r12, lsl #8\n"
-        "add lr, r4, lr, lsl #8\n"
-        EDGEQ_TILE_OUT("r12", "lr", "r8", ", #-2]")
-        EDGEQ_TILE_OUT("r10", "r11", "r9", ", #-1]")
-        "adds r1, r1, #20\n"
+        EDGEQ_TILE_OUT("r6", "r7", "r3", ", #1]")
+        EDGEQ_TILE_OUT("r10", "r11", "r4", ", #3]")
+        "ldr r3, [r1, #128]\n"
+        "ldrb r4, [r1, #144]\n"
+        "ldr r6, [r1, #136]\n"
+        "ldrb r7, [r1, #145]\n"
+        "ldr r10, [sp, #32]\n"
+        "add r8, r4, r8, lsl #8\n"
+        "add r9, r4, r9, lsl #8\n"
+        EDGEQ_TILE_OUT("r8", "r9", "r3", "], #2")
+        "add r12, r7, r12, lsl #8\n"
+        "add lr, r7, lr, lsl #8\n"
+        EDGEQ_TILE_OUT("r12", "lr", "r6", "], #2")
         "7:\n"
-        "ldr r3, [sp, #16]\n"
         "str r0, [sp, #20]\n"
         "str r2, [sp, #24]\n"
-        "cmp r1, r3\n"
-        "bne 1b\n"
-        "ldr r4, [sp, #44]\n"
-        "ldr r3, [sp, #40]\n"
+        "cmp r1, r10\n"
+        "beq 2f\n"
+        "1:\n"
+        "ldr r0, [sp]\n"
+        "ldr r6, [r1, #148]\n"
+        "ldr r8, [r1, #152]\n"
+        "ldr r10, [r1, #156]\n"
+        "ldr r4, [r1, #164]\n"
+        "ldr r5, [r1, #168]\n"
+        "ldr r3, [r0, #4]\n"
+        "ldr r2, [r0]\n"
+        "ldr r12, [r1, #160]\n"
+        "smlad r7, r4, r3, r6\n"
+        "smlad r6, r4, r2, r6\n"
+        "sxtb16 r4, r4\n"
+        "smlad r11, r5, r3, r10\n"
+        "smlad r10, r5, r2, r10\n"
+        "sxtb16 r5, r5\n"
+        "smlad r9, r4, r3, r8\n"
+        "smlad r8, r4, r2, r8\n"
+        "smlad lr, r5, r3, r12\n"
+        "smlad r12, r5, r2, r12\n"
+        "ldr r3, [sp, #12]\n"
+        "ldr r2, [sp, #8]\n"
+        "ldr r0, [sp, #4]\n"
+        "lsrs r2, r2, #1\n"
+        "add r1, r1, r2\n"
+        "bx r3\n"
+        "2:\n"
+        "ldr r4, [sp, #48]\n"
+        "ldr r3, [sp, #44]\n"
         "str r2, [sp, #20]\n"
         "add r2, r2, r3\n"
         "str r2, [sp, #24]\n"
         "subs r4, r4, #1\n"
-        "str r4, [sp, #44]\n"
+        "str r4, [sp, #48]\n"
         "bne 8b\n"
-        "add sp, sp, #68\n"
+        "add sp, sp, #72\n"
         "pop {r4-r11, pc}\n"
+        "22:\n"
+        EDGEQ_TILE_NINES
+        "b 19b\n"
+        "23:\n"
+        "ldr r4, [r1]\n"
+        "ldr r6, [r1, r3]\n"
+        EDGEQ_TILE_WIDEN_TWO("r4", "r6", "0", "4", "8", "12")
+        "adds r1, r1, #4\n"
+        "adds r0, r0, #16\n"
+        "cmp r8, #0\n"
+        "bne 13b\n"
+        "b 16b\n"
         EDGEQ_TILE_SIGNED_OUT);
     /* clang-format on */
 }
@@ -318,19 +265,21 @@ static inline int8_t edgeq_tile_out(const struct edgeq_tile_run *run, const uint
 
 static inline void edgeq_tile(const struct edgeq_tile_run *parameters) {
     struct edgeq_tile_run run = *parameters;
-    uint32_t *const x = (uint32_t *)(uintptr_t)run.x + run.skipped / 4;
-    const int32_t steps = (int32_t)(run.x_end - x) / 2;
+    uint32_t *const x = (uint32_t *)(uintptr_t)run.x;
+    const int32_t steps = (int32_t)run.nbytes / 8;
+    const int32_t *const end = run.weights_end + EDGEQ_TILE_BACK;
     const int32_t tail = run.t != 0 ? 7 : 5;
     for (; run.pairs > 0; --run.pairs) {
-        for (int32_t i = 0; i < 2 && run.rows > 0; ++i) {
-            if (run.row_nbytes == 0) {
+        for (int32_t i = 0; i < 2 && run.rows != 0; ++i) {
+            if (run.rows < 0) {
                 edgeq_widen_nines(x + i, run.from, run.gap);
             } else {
                 edgeq_widen_rows(x + i, run.from, run.row_nbytes, run.gap, run.rows);
             }
             run.from += run.from_step;
         }
-        for (const int32_t *w = run.weights; w != run.weights_end; w += 4 + 2 * steps + tail) {
+        for (const int32_t *w = run.weights + EDGEQ_TILE_BACK; w != end;
+             w += 4 + 2 * steps + tail) {
             for (int32_t o = 0; o < 4; ++o) {
                 *run.out0++ = edgeq_tile_out(&run, x, w, steps, o);
                 *run.out1++ = edgeq_tile_out(&run, x + 1, w, steps, o);

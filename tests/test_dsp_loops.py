@@ -1,0 +1,53 @@
+"""The assembly loops of the DSP kernels, entered and left at each place, on an emulated board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from firmware_matrix import board_of, linked
+from integer_networks import SAME3, IntegerNetwork, inputs_of
+
+from edgeq.graph import Graph
+from edgeq.ops.window import Window
+from edgeq.stream.verify import verify
+from firmware_gen import build, generate
+
+# The loop takes 64 taps a round in two halves, after the first two.
+TAPS = (*range(4, 76, 4), 124, 128, 132, 136, 196, 256, 260, 264)
+HALF3 = Window(3, 3, 2, 2, pad_top=0, pad_bottom=1, pad_left=0, pad_right=1)
+
+
+def kernels(folder: Path, graph: Graph) -> set[str]:
+    """The kernels of the layers, each giving the interpreter's bytes on the M4."""
+    firmware = generate(graph, "mps2_an386", folder, self_test=0)
+    with linked(build(firmware).elf, board_of("m4"), "virtual") as link:
+        found = verify(link, graph, [inputs_of(graph, 2)])
+    assert found.is_equal, [d.output for d in found.differences]
+    return {layer.kernel for layer in firmware.model.manifest.layers}
+
+
+def test_every_number_of_taps_is_multiplied_once(tmp_path: Path) -> None:
+    net = IntegerNetwork((1, 3, 3, 4), seed=1, input_zero_point=-128)
+    x = "input"
+    outputs = []
+    for taps in TAPS[1:]:
+        x = net.conv(x, taps, Window(1, 1), zero_point=-128)
+        outputs.append(x)
+    assert kernels(tmp_path, net.build(*outputs)) == {"dsp"}
+
+
+def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> None:
+    """Lines of 2 to 13 outputs, of both parities and strides; several strips, and the last of
+    each number of lines."""
+    net = IntegerNetwork((1, 28, 26, 4), seed=2, input_zero_point=-128)
+    outputs = []
+    for lines in (24, 17, 15, 13, 12, 11, 9, 8, 7, 6, 5, 4):
+        for width in {lines, min(lines, 13), lines // 2 + 1}:
+            crop = Window(29 - lines, 27 - width)
+            x = net.conv("input", 5, crop, zero_point=-128)
+            for window in (SAME3, HALF3):
+                weights = net.weights(3, 3, 5)
+                outputs.append(
+                    net.product("depthwise", x, weights, window=window, zero_point=-128)
+                )
+    assert "dsp_3x3_strips" in kernels(tmp_path, net.build(*outputs))
