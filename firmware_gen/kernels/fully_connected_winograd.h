@@ -32,7 +32,6 @@
 #include "edgeq_dsp_pack.h"
 
 #define EDGEQ_WINOGRAD_SHIFT 9 /* also in the assembly */
-
 struct edgeq_fully_connected_winograd {
     int32_t even; /* fraction, and what all B lack times 256 */
     int32_t odd;  /* fraction, and what all A lack */
