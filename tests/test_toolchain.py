@@ -182,7 +182,9 @@ def test_code_for_cores_with_the_dsp_extension_is_told_of_it(
     name: str, compiler: CompilerName, tmp_path: Path
 ) -> None:
     assert core_of(load_board(name)).target.has_dsp
-    untold = "#ifndef __ARM_FEATURE_DSP\n#error the kernels would be compiled as plain C\n#endif"
+    untold = (
+        "#ifndef __ARM_FEATURE_DSP\n#error the kernels would be compiled as plain C\n#endif"
+    )
     build(tmp_path, f"{untold}\n{quiet()}", compiler, name)
 
 
