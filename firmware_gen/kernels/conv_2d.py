@@ -181,7 +181,7 @@ def _is_gathered_by_rows(op: QuantizedConv2D, *shapes: Shape) -> bool:
 
 
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
-    """Two widened pixels, and what is gathered first: the bytes of one, or three rows of two."""
+    """Two widened pixels, and what is gathered first: bytes of one, or three rows of two."""
     taps = padded_taps(math.prod(shapes[1][1:]))
     if _is_gathered_by_rows(op, *shapes):
         return 4 * taps + 3 * PATCH_ROW
