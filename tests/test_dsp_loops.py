@@ -1,4 +1,4 @@
-"""The assembly loops of the DSP kernels, entered and left at each place, on an emulated board."""
+"""The assembly loops of the DSP kernels, entered and left at each place, on a virtual board."""
 
 from __future__ import annotations
 

@@ -100,9 +100,11 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     has_runs = out_channels % GROUP == 0 and (row_taps % TAPS == 0 or is_nines)
     has_edges = not is_inside(window, layer.shapes()[0])
     has_nine_edges = _is_gathered_by_rows(op, *layer.shapes())
+    is_even = not has_edges and (out_h == 1 or out_w % 2 == 0)  # runs take all pixels
     is_word = row_taps == TAPS != channels and _has_rows(window) and width * channels >= TAPS
     needs = {
         "EDGEQ_CONV_2D_WORD_ROWS": is_word,
+        "EDGEQ_CONV_2D_PAIRS": not (has_runs and (has_nine_edges or is_even)),
         "EDGEQ_CONV_2D_NINE_EDGES": has_nine_edges,
         "EDGEQ_CONV_2D_EDGES": has_edges and not has_nine_edges,
         "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0 and not has_nine_edges,
@@ -179,7 +181,7 @@ def _is_gathered_by_rows(op: QuantizedConv2D, *shapes: Shape) -> bool:
 
 
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
-    """Two widened pixels, and the bytes of one, or three rows, where they are gathered first."""
+    """Two widened pixels, and what is gathered first: bytes of one, or three rows of two."""
     taps = padded_taps(math.prod(shapes[1][1:]))
     if _is_gathered_by_rows(op, *shapes):
         return 4 * taps + 3 * PATCH_ROW

@@ -6,8 +6,9 @@
  * as make whole words; then what is left of each row; zeros up to a word. Pixels beside each
  * other that have no tap in the padding are left to edgeq_tile in one run.
  *
- * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows
- * of nine, EDGEQ_CONV_2D_EDGES padding elsewhere or distant taps, and with it
+ * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows of
+ * nine, EDGEQ_CONV_2D_PAIRS pixels that are in no run, EDGEQ_CONV_2D_EDGES padding elsewhere or
+ * distant taps, and with it
  * EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of several pixels,
  * EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST output channels
  * that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not int8's range. */
@@ -291,22 +292,26 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
         int32_t pixels = 2;
         run.out0 = out;
         run.out1 = count > 1 ? out + op->output_channels : out;
+        /* An odd last pixel is its own second. */
         if (op->has_runs && is_row && column >= op->first_inside &&
-            column + 1 < op->end_inside) {
+            column + (count > 1 ? 1 : 0) < op->end_inside) {
             run.from = x + top * row_nbytes + op->left * op->channels + column * step;
-            run.from_step = step;
+            run.from_step = count > 1 ? step : 0;
             run.gap = op->row_step - run.row_nbytes;
             run.rows = run.row_nbytes == 0 ? EDGEQ_TILE_NINE_ROWS : op->filter_h;
-            pixels = (op->end_inside - column) & ~1;
-            run.pairs = pixels >> 1;
+            pixels = count > 1 ? (op->end_inside - column) & ~1 : 1;
+            run.pairs = (pixels + 1) >> 1;
             edgeq_tile(&run);
             column += pixels;
+        }
 #ifdef EDGEQ_CONV_2D_NINE_EDGES
-        } else if (op->has_nine_edges) {
+        else if (op->has_nine_edges) {
             pixels = edgeq_conv_2d_edge_nines(op, x, top, column, scratch, &run);
             column += pixels;
+        }
 #endif
-        } else {
+#ifdef EDGEQ_CONV_2D_PAIRS
+        else {
             for (int32_t i = 0; i < 2; ++i) {
                 const int32_t left = op->left + column * op->stride_w;
 #ifdef EDGEQ_CONV_2D_EDGES
@@ -329,6 +334,7 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
             }
             edgeq_conv_2d_pair(op, &run);
         }
+#endif
 #ifdef EDGEQ_CONV_2D_CLAMPED
         if (op->activation_min > -128 || op->activation_max < 127) {
             const int32_t n = (pixels < count ? pixels : count) * op->output_channels;
