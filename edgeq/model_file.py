@@ -19,7 +19,7 @@ import numpy as np
 
 from edgeq.errors import GraphError, ImportFailure
 from edgeq.graph import Array, Graph, Node, Op, QuantParams, Tensor
-from edgeq.ops import OPERATORS, Window
+from edgeq.ops import OPERATORS, IntegerOp, Window
 
 FORMAT = "edgeq"
 VERSION = 1
@@ -102,7 +102,9 @@ def op_record(op: Op) -> dict[str, Any]:
     record: dict[str, Any] = {"class": type(op).__name__}
     for field in fields:
         value = getattr(op, field.name)
-        record[field.name] = dataclasses.asdict(value) if isinstance(value, Window) else value
+        if isinstance(value, Window):
+            value = dataclasses.asdict(value)
+        record[field.name] = op_record(value) if isinstance(value, IntegerOp) else value
     return record
 
 
@@ -128,6 +130,11 @@ def _op(record: dict[str, Any]) -> Op:
 def _field(value: Any, hint: Any) -> Any:
     if hint is Window:
         return Window(**value)
+    if isinstance(hint, type) and issubclass(hint, IntegerOp):  # an operator made of others
+        part = _op(value)
+        if not isinstance(part, hint):
+            raise ValueError(f"{type(part).__name__} is no {hint.__name__}")
+        return part
     if hint in (int, float, bool):
         wanted = (int, float) if hint is float else hint
         if not isinstance(value, wanted):

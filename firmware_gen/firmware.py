@@ -22,10 +22,9 @@ from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
-from firmware_gen.layers import choose_kernels, scratch_of
+from firmware_gen.layers import arranged, choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.project import build_project, project_sources, write_project, writing
@@ -106,7 +105,7 @@ def generate(
     board = load_board(board) if isinstance(board, str) else board
     optimized = optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target)))
+    optimized = arranged(optimized, target)
     plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target)))
     model = model_code(optimized, plan, target, digest=graph_digest(graph))
     _check_names(graph, board)

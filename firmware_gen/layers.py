@@ -7,10 +7,13 @@ weights; the choice says how much scratch the memory plan must give it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgeq.graph import Graph
+from edgeq.memory.blocks import aligned
+from edgeq.ops.op import IntegerOp
+from edgeq.passes.arrange import arrange_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
 from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode
@@ -31,6 +34,12 @@ class Choice:
     scratch_nbytes: int
     emit: Callable[[Any, Layer], LayerCode]
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
+    expand: Choice | None = None  # the kernel that makes the rows that this one reads
+
+    def headers(self) -> tuple[str, ...]:
+        """What model.c includes for it."""
+        own = () if self.header is None else (self.header,)
+        return own if self.expand is None else (*self.expand.headers(), *own)
 
 
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
@@ -76,6 +85,15 @@ def scratch_of(choices: Sequence[Choice]) -> dict[str, int]:
     return {choice.node: choice.scratch_nbytes for choice in choices}
 
 
+def arranged(graph: Graph, target: Target) -> Graph:
+    """The graph as it runs on a core: passes.arrange with the scratch of its kernels.
+
+    Raises:
+        GraphError: the graph is not quantized, or an operator has no kernel.
+    """
+    return arrange_for_device(graph, lambda g: scratch_of(choose_kernels(g, target)))
+
+
 def _choice(node: str, op: Any, layer: Layer, target: Target) -> Choice:
     kernel = kernel_of(op)
     reasons: dict[str, str] = {}
@@ -83,12 +101,31 @@ def _choice(node: str, op: Any, layer: Layer, target: Target) -> Choice:
         reason = variant.why_not(op, layer, target)
         if reason is None:
             scratch = variant.scratch_nbytes(op, *layer.shapes())
-            return Choice(
+            found = Choice(
                 node, layer, variant.name, variant.header, scratch, variant.emit, reasons
             )
+            break
         reasons[variant.name] = reason
-    scratch = kernel.scratch_nbytes(op, *layer.shapes())
-    return Choice(node, layer, PORTABLE_NAME, kernel.header, scratch, kernel.emit, reasons)
+    else:
+        scratch = kernel.scratch_nbytes(op, *layer.shapes())
+        found = Choice(node, layer, PORTABLE_NAME, kernel.header, scratch, kernel.emit, reasons)
+    if kernel.expanding is None:
+        return found
+    return _with_rows(found, *kernel.expanding(op, layer), target)
+
+
+def _with_rows(outer: Choice, op: IntegerOp, layer: Layer, target: Target) -> Choice:
+    """The choice, with the kernel of the operator that makes the rows that it reads."""
+    inner = _choice(outer.node, op, layer, target)
+    before = aligned(inner.scratch_nbytes)
+
+    def emit(whole: Any, whole_layer: Layer) -> LayerCode:
+        behind = replace(whole_layer, scratch_at=f"{whole_layer.scratch_at} + {before}")
+        return replace(outer.emit(whole, behind), expand=inner.emit(op, layer))
+
+    return replace(
+        outer, scratch_nbytes=before + outer.scratch_nbytes, emit=emit, expand=inner
+    )
 
 
 def _roles(graph: Graph) -> tuple[str, ...]:

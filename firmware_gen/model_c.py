@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -90,8 +90,8 @@ def model_code(
     choices = choose_kernels(graph, target)
     writer = _Writer(graph, plan, choices)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
-    headers = sorted({choice.header for choice in choices if choice.header is not None})
-    nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
+    headers = sorted({name for choice in choices for name in choice.headers()})
+    nbytes = [layer.constant_nbytes() for layer in code]
     return ModelCode(
         source=writer.source(code, headers),
         header=model_header(graph, plan, graph_digest(graph) if digest is None else digest),
@@ -152,7 +152,7 @@ class _Writer:
                         f"constant {tensor.name} is {tensor.dtype}, cannot be read"
                     )
                 extra.append(Constant(f"constant_{i}", ctype, tensor.data, tensor.name))
-        return LayerCode((*extra, *code.constants), code.function, code.parameters, code.calls)
+        return replace(code, constants=(*extra, *code.constants))
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
@@ -216,22 +216,16 @@ class _Writer:
         note = f"{index}: {node.op.name.upper()} {sources} -> {outputs}{work}. {node.name}"
         if not code.calls:
             return c_text.comment(f"{note}\nNo code: the output is the input's bytes.")
-        constants = "".join(
-            c_text.c_array(
-                c.ctype,
-                f"{layer}_{c.role}",
-                np.asarray(c.values).ravel().tolist(),
-                note=c.note,
+        makes_rows = (
+            ""
+            if code.expand is None
+            else _function_text(
+                f"{layer}_expand", code.expand, "", "const int8_t *x, int8_t *out"
             )
-            + "\n"
-            for c in code.constants
         )
-        fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
-        body = "".join(c_text.call(code.function, ["&op", *call]) for call in code.calls)
         return (
-            f"{c_text.comment(note)}{constants}"
-            f"static __attribute__((noinline)) void {layer}(void) {{\n"
-            f"    static const struct {code.function} op = {fields};\n{body}}}\n"
+            f"{c_text.comment(note)}{makes_rows}"
+            f"{_function_text(layer, code, '__attribute__((noinline)) ', 'void')}"
         )
 
     def _run(self, code: list[LayerCode]) -> str:
@@ -253,6 +247,23 @@ class _Writer:
         )
 
 
+def _function_text(name: str, code: LayerCode, attribute: str, arguments: str) -> str:
+    """The constants and the function of a layer."""
+    constants = "".join(
+        c_text.c_array(
+            c.ctype, f"{name}_{c.role}", np.asarray(c.values).ravel().tolist(), note=c.note
+        )
+        + "\n"
+        for c in code.constants
+    )
+    fields = c_text.initializer(code.parameters, 4, c_text.WIDTH)
+    body = "".join(c_text.call(code.function, ["&op", *call]) for call in code.calls)
+    return (
+        f"{constants}static {attribute}void {name}({arguments}) {{\n"
+        f"    static const struct {code.function} op = {fields};\n{body}}}\n"
+    )
+
+
 def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]) -> str:
     layers = [
         {
@@ -263,11 +274,20 @@ def _manifest(graph: Graph, choices: Sequence[Choice], code: Sequence[LayerCode]
             "header": choice.header,
             "why_not": dict(choice.why_not),
             "scratch_nbytes": choice.scratch_nbytes,
-            "constant_nbytes": sum(c.values.nbytes for c in parts.constants),
+            "constant_nbytes": parts.constant_nbytes(),
+            **({} if choice.expand is None else {"expand": _expand_record(choice.expand)}),
         }
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     ]
     return json.dumps({"model": graph.name, "layers": layers}, indent=2) + "\n"
+
+
+def _expand_record(choice: Choice) -> dict[str, object]:
+    return {
+        "kernel": choice.variant,
+        "header": choice.header,
+        "why_not": dict(choice.why_not),
+    }
 
 
 def _pointer_macros(text: str) -> str:

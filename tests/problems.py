@@ -27,6 +27,7 @@ from edgeq.ops.add import Add
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
 from edgeq.ops.fully_connected import QuantizedFullyConnected
@@ -156,6 +157,30 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
     x = activation((1, height, width, channels))
     inputs = (x, constant(weights), constant(bias))
     op = QuantizedDepthwiseConv2D(window, **fields)
+    return build(op, inputs, (int8_values(draw(seeds), x.shape),))
+
+
+@st.composite
+def conv_depthwise(draw: Draw) -> Problem:
+    """Rows of whole words; a filter of 3 x 3 as networks have it, or any that is not dilated."""
+    is_usual = draw(st.booleans())
+    window, height, width = draw(usual_windows() if is_usual else windows())
+    window = replace(window, dilation_h=1)
+    channels, expanded = draw(st.sampled_from(((4, 8), (8, 4), (8, 12), (1, 4), (3, 8))))
+    width += 0 if channels % 4 == 0 else -width % 4
+    outputs = expanded * (1 if is_usual else draw(st.sampled_from((1, 1, 2))))
+    weights, bias = filter_and_bias(draw, (expanded, 1, 1, channels), expanded)
+    fields = draw(product_fields(weights.reshape(expanded, -1), bias))
+    conv = QuantizedConv2D(Window(1, 1), **fields)
+    weights2, bias2 = filter_and_bias(
+        draw, (window.filter_h, window.filter_w, outputs), outputs
+    )
+    fields = draw(product_fields(weights2.reshape(-1, outputs).T, bias2))
+    if is_usual:
+        fields |= {"output_zero_point": -128, "activation_min": -128, "activation_max": 127}
+    x = activation((1, height, width, channels))
+    inputs = (x, *(constant(data) for data in (weights, bias, weights2, bias2)))
+    op = QuantizedConvDepthwise(conv, QuantizedDepthwiseConv2D(window, **fields))
     return build(op, inputs, (int8_values(draw(seeds), x.shape),))
 
 
@@ -377,6 +402,7 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "quantize": quantize(),
     "dequantize": dequantize(),
     "move": move(),
+    "conv_depthwise": conv_depthwise(),
 }
 
 

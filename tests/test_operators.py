@@ -149,5 +149,5 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
     used = {kernel.header for kernel in KERNELS.values()} - {None}
     used |= {variant.header for kernel in KERNELS.values() for variant in kernel.variants}
     extra = {path.name for path in kernels_folder().glob("*.h")} - used
-    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "row", "tile", "window"}
+    shared = {"arith", "dsp", "dsp_pack", "depthwise", "patch", "ring", "row", "tile", "window"}
     assert extra == {f"edgeq_{name}.h" for name in shared}

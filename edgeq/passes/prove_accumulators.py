@@ -6,8 +6,9 @@ import numpy as np
 
 from edgeq.arith import INT32_MAX
 from edgeq.errors import GraphError
-from edgeq.graph import Graph, Node
-from edgeq.passes.products import PRODUCTS, filter_and_bias, rows_of
+from edgeq.graph import Array, Graph, Node
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
+from edgeq.passes.products import PRODUCTS, ProductOp, constants_of, rows_of
 
 
 def prove_accumulators(graph: Graph) -> Graph:
@@ -20,15 +21,23 @@ def prove_accumulators(graph: Graph) -> Graph:
         GraphError: names the layer, the channel and the largest possible accumulator.
     """
     for node in graph.nodes:
-        if isinstance(node.op, PRODUCTS):
-            _prove(graph, node)
+        for op, inputs in _products(node):
+            _prove(node.name, op, *constants_of(graph, inputs))
     return graph
 
 
-def _prove(graph: Graph, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, PRODUCTS)
-    weights, bias = filter_and_bias(graph, node)
+def _products(node: Node) -> list[tuple[ProductOp, tuple[str, ...]]]:
+    """The operators with a filter that a node is, with their inputs."""
+    if isinstance(node.op, PRODUCTS):
+        return [(node.op, node.inputs)]
+    if isinstance(node.op, QuantizedConvDepthwise):
+        x, *constants = node.inputs
+        first, second = (x, *constants[:2]), (x, *constants[2:])
+        return [(node.op.conv, first), (node.op.depthwise, second)]
+    return []
+
+
+def _prove(name: str, op: ProductOp, weights: Array, bias: Array) -> None:
     total = np.abs(rows_of(op, weights).astype(np.int64)).sum(1)
     peak = np.abs(bias.astype(np.int64)) + (128 + abs(op.input_zero_point)) * total
     shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), peak.shape), 0)
@@ -38,6 +47,6 @@ def _prove(graph: Graph, node: Node) -> None:
     if too_large.size:
         channel = int(too_large[0])
         raise GraphError(
-            f"{node.name}: channel {channel} could reach an accumulator of {peak[channel]} "
+            f"{name}: channel {channel} could reach an accumulator of {peak[channel]} "
             f"(shifted left by {shift[channel]}), must fit in int32"
         )

@@ -25,6 +25,8 @@ ROLES = (
     "thresholds",
     "output",
     "scratch",
+    *(f"expand_{role}" for role in ("filter", "bias", "multiplier", "shift")),
+    "expand",
 )
 
 
@@ -100,6 +102,12 @@ class LayerCode:
     function: str = ""  # and `struct <function>`, its parameters; "" if there is no code
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
+    expand: LayerCode | None = None  # <layer>_expand(x, out), which `calls` name
+
+    def constant_nbytes(self) -> int:
+        """Bytes of all constants in flash."""
+        more = self.expand.constant_nbytes() if self.expand is not None else 0
+        return sum(c.values.nbytes for c in self.constants) + more
 
 
 def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
@@ -123,12 +131,15 @@ class Kernel:
     """How an integer operator becomes C: its header and its generator.
 
     The variants are tried in order; the portable kernel serves what none of them can.
+    `expanding` gives the operator, and the layer as that sees it, of which a kernel of its own
+    makes each row that this one reads; its scratch lies before this one's.
     """
 
     header: str | None  # None: the operator needs no code
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
+    expanding: Callable[[Any, Layer], tuple[IntegerOp, Layer]] | None = None
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
