@@ -123,9 +123,7 @@ def _with_rows(outer: Choice, op: IntegerOp, layer: Layer, target: Target) -> Ch
         behind = replace(whole_layer, scratch_at=f"{whole_layer.scratch_at} + {before}")
         return replace(outer.emit(whole, behind), expand=inner.emit(op, layer))
 
-    return replace(
-        outer, scratch_nbytes=before + outer.scratch_nbytes, emit=emit, expand=inner
-    )
+    return replace(outer, scratch_nbytes=before + outer.scratch_nbytes, emit=emit, expand=inner)
 
 
 def _roles(graph: Graph) -> tuple[str, ...]:

@@ -210,6 +210,7 @@ def weakest_kernel(problem: Problem, index: int, distance: int) -> bool:
     rows = rows_read(problem)
     flat_out, flat_x = out.reshape(len(rows), -1), x.reshape(-1)
     original = problem.values()[index].reshape(-1)
+
     def is_gone(reads: tuple[int, int] | None) -> bool:
         return reads is not None and bool(
             (flat_x[slice(*reads)] != original[slice(*reads)]).any()

@@ -26,7 +26,7 @@ from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
 
@@ -34,9 +34,10 @@ from edgeq.report import model as picture
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's layers, inputs, outputs, MACs, weights and the firmware's memory plan."""
     graph = read_model(model)
-    optimized = arrange(optimize(graph)) if graph.is_quantized else None
-    plan = plan_memory(optimized) if optimized else None
-    rows = picture.layer_rows(graph, optimized, plan)
+    optimized = optimize(graph) if graph.is_quantized else None
+    arranged = arrange_for_device(optimized) if optimized else None
+    plan = plan_memory(arranged) if arranged else None
+    rows = picture.layer_rows(graph, optimized, plan, arranged)
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
@@ -57,7 +58,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         json,
         record,
         picture.model_picture(graph, rows, plan, console.width),
-        picture.model_summary(graph, optimized, rows, plan),
+        picture.model_summary(graph, arranged, rows, plan),
     )
 
 
@@ -79,7 +80,7 @@ def quantize_command(
     with progress_bar("calibrating") as progress:
         quantized = quantize(graph, x, progress=progress)
     save_graph(quantized, output)
-    plan = plan_memory(arrange(optimize(quantized)))
+    plan = plan_memory(arrange_for_device(optimize(quantized)))
     source = quantized.input_tensors()[0]
     record = {
         "output": output,

@@ -51,7 +51,7 @@ class QuantizedConvDepthwise(IntegerOp):
         return self.conv.infer_shapes(*shapes[:3])[0]
 
     def infer_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """(1, H, W, I), (E, 1, 1, I), (E,), (h, w, E * m), (E * m,) -> (1, out_h, out_w, E * m).
+        """(1, H, W, I), (E, 1, 1, I), (E,), (h, w, E * m), (E * m,) -> (1, oh, ow, E * m).
 
         The rows of the three images are multiples of ROW_ALIGNMENT bytes.
         """
@@ -62,8 +62,8 @@ class QuantizedConvDepthwise(IntegerOp):
         for shape in (shapes[0], expanded, output):
             if shape[2] * shape[3] % ROW_ALIGNMENT:
                 raise GraphError(
-                    f"conv_depthwise: a row of {shape} has {shape[2] * shape[3]} bytes, must be "
-                    f"a multiple of {ROW_ALIGNMENT}"
+                    f"conv_depthwise: a row of {shape} has {shape[2] * shape[3]} bytes, must "
+                    f"be a multiple of {ROW_ALIGNMENT}"
                 )
         return (output,)
 
@@ -74,7 +74,7 @@ class QuantizedConvDepthwise(IntegerOp):
         verify_weights((inputs[0], *inputs[3:]))
 
     def macs(self, *shapes: Shape) -> int:
-        """Those of both; a row that no output row needs counts, though no kernel computes it."""
+        """Those of both; rows that no output row needs count, though none computes them."""
         expanded = self.expanded_shape(*shapes)
         return self.conv.macs(*shapes[:3]) + self.depthwise.macs(expanded, *shapes[3:])
 

@@ -33,7 +33,8 @@ def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
     """The same function with pairs fused, as few as give the least lower bound of the plan.
 
     Pair after pair is fused whose tensor lives at the peak; of the graphs on the way, the best
-    is taken, if it gains LEAST_GAIN_NBYTES, and what it can do without is undone. Deterministic.
+    is taken, if it gains LEAST_GAIN_NBYTES, and what it can do without is undone.
+    Deterministic.
 
     Raises:
         GraphError: the graph is not quantized.

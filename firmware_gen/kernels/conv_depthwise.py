@@ -158,9 +158,7 @@ def emit_3x3(op: QuantizedConvDepthwise, layer: Layer) -> LayerCode:
 
 def scratch_nbytes_3x3(op: QuantizedConvDepthwise, *shapes: Shape) -> int:
     """The ring, and the blocks of the depthwise kernel."""
-    behind = depthwise_3x3.scratch_nbytes(
-        op.depthwise, op.expanded_shape(*shapes), *shapes[3:]
-    )
+    behind = depthwise_3x3.scratch_nbytes(op.depthwise, op.expanded_shape(*shapes), *shapes[3:])
     return op.ring_nbytes(*shapes) + behind
 
 
@@ -168,10 +166,6 @@ KERNEL = Kernel(
     "conv_depthwise.h",
     emit,
     scratch_nbytes,
-    (
-        Variant(
-            "dsp_3x3", "conv_depthwise_3x3.h", why_not_3x3, emit_3x3, scratch_nbytes_3x3
-        ),
-    ),
+    (Variant("dsp_3x3", "conv_depthwise_3x3.h", why_not_3x3, emit_3x3, scratch_nbytes_3x3),),
     expanding,
 )
