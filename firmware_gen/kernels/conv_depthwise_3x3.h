@@ -28,8 +28,8 @@ edgeq_conv_depthwise_3x3(const struct edgeq_conv_depthwise_3x3 *op, const int8_t
     int32_t next = top;
     int32_t slot = 0;
     for (int32_t out_y = 0; out_y < depthwise->output.height; ++out_y) {
-        slot = edgeq_ring_make(&op->ring, expand, x, next > top ? next : top, top + 3, slot,
-                               ring);
+        slot =
+            edgeq_ring_make(&op->ring, expand, x, next > top ? next : top, top + 3, slot, ring);
         next = top + 3;
         struct edgeq_depthwise_rows rows;
         int32_t at = slot;
