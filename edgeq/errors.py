@@ -19,6 +19,10 @@ class ImportFailure(EdgeqError):  # noqa: N818 - "ImportError" is taken by Pytho
     """A model file cannot be read; names the file and all that is not supported in it."""
 
 
+class ExportFailure(EdgeqError):  # noqa: N818 - as ImportFailure
+    """A graph cannot be written in a format; names the layer and what the format lacks."""
+
+
 class QuantizeError(EdgeqError):
     """A float graph cannot be quantized, or calibration data do not fit it."""
 

@@ -91,6 +91,15 @@ def test_quantize_run_and_evaluate_agree_with_the_library(edgeq_command: Command
     assert as_text.err == ""
 
 
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_export_writes_what_is_read_back(suffix: str, edgeq_command: CommandLine) -> None:
+    done = edgeq_command("export", "digits.edgeq", "-o", f"out.{suffix}", "--json")
+    assert record(done)["nbytes"] == Path(f"out.{suffix}").stat().st_size
+    for model, result in (("digits.edgeq", "a.npy"), (f"out.{suffix}", "b.npy")):
+        edgeq_command("run", model, "-i", "test.npy", "-o", result)
+    np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
+
+
 def test_count_takes_the_first_samples_only(edgeq_command: CommandLine) -> None:
     arguments = ("quantize", "float.onnx", "--calibration", "train.npz", "-o", "own.edgeq")
     assert record(edgeq_command(*arguments, "--count", "7", "--json"))["samples"] == 7

@@ -39,6 +39,14 @@ BAD_INPUT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a dtype": (("inspect", "dtype.tflite"), ("dtype.tflite: ", "int16")),
     "a zero scale": (("inspect", "scale.tflite"), ("'x': ", "scale is 0.0, must be")),
     "mismatched shapes": (("inspect", "mismatch.tflite"), ("filter wants 5",)),
+    "exporting a float model": (
+        ("export", "float.onnx", "-o", "out.tflite"),
+        ("is a float graph, must be quantized",),
+    ),
+    "exporting to another suffix": (
+        ("export", DIGITS, "-o", "out.h5"),
+        ("out.h5: is '.h5', must be .tflite, .onnx or .edgeq",),
+    ),
     "calibration of a wrong shape": (
         (*CALIBRATED, "shape.npz"),
         ("shape.npz: ", "(10, 7, 8, 1), must be (samples, 8, 8, 1)"),

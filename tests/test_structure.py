@@ -23,6 +23,7 @@ RANKS = {
     "edgeq.ops": 4,
     "edgeq.float_run": 5,
     "edgeq.importers": 5,
+    "edgeq.exporters": 5,
     "edgeq.passes": 5,
     "edgeq.calibrate": 5,
     "edgeq.quantize": 5,

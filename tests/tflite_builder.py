@@ -73,7 +73,23 @@ class TfliteBuilder:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
         self.operators.append(operator)
 
-    def finish(self, inputs, outputs) -> bytes:
+    def signature(self, key, inputs, outputs):
+        """Names of inputs and outputs for interpreters that want them."""
+
+        def names(indices):
+            maps = []
+            for index in indices:
+                entry = schema.TensorMapT()
+                entry.name, entry.tensorIndex = self.tensors[index].name, index
+                maps.append(entry)
+            return maps
+
+        signature = schema.SignatureDefT()
+        signature.signatureKey = key
+        signature.inputs, signature.outputs = names(inputs), names(outputs)
+        return signature
+
+    def finish(self, inputs, outputs, signature="") -> bytes:
         graph = schema.SubGraphT()
         graph.tensors, graph.operators = self.tensors, self.operators
         graph.inputs, graph.outputs = inputs, outputs
@@ -82,6 +98,8 @@ class TfliteBuilder:
         model.subgraphs = [graph]
         model.buffers = self.buffers
         model.operatorCodes = self.codes
+        if signature:
+            model.signatureDefs = [self.signature(signature, inputs, outputs)]
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())

@@ -42,6 +42,7 @@ app.add_typer(explain, name="explain")
 
 app.command("inspect")(model.inspect_command)
 app.command("quantize")(model.quantize_command)
+app.command("export")(model.export_command)
 app.command("run")(model.run_command)
 app.command("evaluate")(model.evaluate_command)
 app.command("demo")(demo.demo_command)

@@ -1,4 +1,4 @@
-"""Commands on models alone: inspect, quantize, run, evaluate, explain."""
+"""Commands on models alone: inspect, quantize, export, run, evaluate, explain."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from edgeq.data import read_input, read_labelled, to_input
 from edgeq.errors import DataError
 from edgeq.evaluate import evaluate, run_graph
 from edgeq.explain import multiplier_rows
+from edgeq.exporters import write_model
 from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
@@ -97,6 +98,29 @@ def quantize_command(
         f"{output}: {len(quantized.nodes)} integer layers, calibrated on {len(x)} samples\n"
         f"weights {_weight_nbytes(graph):,} -> {_weight_nbytes(quantized):,} bytes, "
         f"arena {plan.arena_nbytes:,} bytes",
+    )
+
+
+def export_command(
+    model: ModelArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .tflite, .onnx or .edgeq file to write.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Write a quantized model for other runtimes: int8 .tflite, or ONNX QDQ."""
+    graph = read_model(model)
+    write_model(graph, output)
+    nbytes = output.stat().st_size
+    same = {
+        ".tflite": "read back: the same integers; TFLite Micro gives the same bytes",
+        ".onnx": "float operators between the same integers: others round their own way",
+        ".edgeq": "the same graph",
+    }[output.suffix.lower()]
+    show(
+        json,
+        {"output": output, "nbytes": nbytes, "layers": len(graph.nodes)},
+        f"{output}: {len(graph.nodes)} layers, {nbytes:,} bytes ({same})",
     )
 
 

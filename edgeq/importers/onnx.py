@@ -1,5 +1,7 @@
 """ONNX: a float .onnx file, as torch.onnx.export writes it, becomes a float Graph.
 
+A quantized one in QDQ form (onnx_qdq) becomes the integer Graph that it means.
+
 ONNX images are NCHW, the Graph's are NHWC: an input of ONNX shape (N, C, H, W) is a graph input
 of shape (1, H, W, C), and so is an output; constants and weights are transposed here, once, and
 no operator remains that moves data (onnx_layout). A dynamic batch becomes 1. Input tensors keep
@@ -22,6 +24,8 @@ from edgeq.importers.onnx_graph import GraphBuilder
 from edgeq.importers.onnx_layout import Layout, channels_last
 from edgeq.importers.onnx_node import Activation, OnnxNode, Refused, Value
 from edgeq.importers.onnx_ops import READERS
+from edgeq.importers.onnx_qdq import Pins
+from edgeq.importers.pinned import integer_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -29,11 +33,11 @@ if TYPE_CHECKING:
 FLOAT = 1  # TensorProto.FLOAT
 TO_NCHW, NHWC = (0, 3, 1, 2), channels_last(4)
 WEIGHTED = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization"})
-QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
 def read_onnx(path: Path) -> Graph:
-    """The float graph of an .onnx file; images NHWC.
+    """The graph of an .onnx file, integer if it is in QDQ form; images NHWC.
 
     Raises:
         ImportFailure: the file is damaged, or holds what is not supported, all in one text.
@@ -50,13 +54,14 @@ def read_onnx(path: Path) -> Graph:
         problems = re.sub(r"[\x00-\x1f\x7f]+", " ", "; ".join(reader.problems))
         raise ImportFailure(f"{path}: {problems}")
     try:
-        return Graph.build(
+        graph = Graph.build(
             path.stem,
             reader.builder.tensors.values(),
             reader.builder.live_nodes(outputs),
             reader.inputs,
             outputs,
         )
+        return integer_graph(graph, reader.pins) if reader.is_quantized else graph
     except GraphError as error:
         raise ImportFailure(f"{path}: {error}") from None
 
@@ -69,6 +74,7 @@ class _Reader:
         self.folder = path.parent
         self.opset = opset_of(model, path)
         self.builder = GraphBuilder()
+        self.pins = Pins()
         self.values: dict[str, Value] = {}
         self.unknown: set[str] = set()  # outputs of nodes that could not be read
         self.problems: list[str] = []
@@ -76,6 +82,11 @@ class _Reader:
         self.uses = Counter(name for node in self.proto.node for name in node.input)
         self.uses.update(output.name for output in self.proto.output)
         self.shapes = {v.name: v for v in (*self.proto.value_info, *self.proto.output)}
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the file quantizes anything."""
+        return any(node.op_type in QDQ for node in self.proto.node)
 
     def read_initializers(self) -> None:
         """Constants of the file."""
@@ -124,13 +135,17 @@ class _Reader:
                 return
             node = self._node(proto)
             value: Value | None = fold(node)
-            if value is None:
+            if node.op_type in QDQ:
+                value = self.pins.read(node, self.builder)
+            elif value is None:
                 if node.op_type not in READERS:
                     raise Refused("works on an activation, is supported on constants only")
                 value = READERS[node.op_type](node, self.builder)
             extra = [name for name in proto.output[1:] if self.uses[name]]
             if extra:
                 raise Refused(f"its output '{extra[0]}' is used, only the first is supported")
+            inputs = tuple(proto.input)
+            self.pins.note(proto.op_type, inputs, proto.output[0], self.builder)
             self._define(proto.output[0], value)
         except Refused as problem:
             self._refuse(where, problem, proto.output)
@@ -212,15 +227,14 @@ class _Reader:
 
 def _unsupported(proto: onnx.NodeProto) -> str | None:
     """Why no node of this type can be read, None if some can."""
-    if proto.op_type in QUANTIZED or proto.op_type.startswith(
-        ("QLinear", "ConvInteger", "MatMulI")
-    ):
+    if proto.op_type.startswith(("QLinear", "ConvInteger", "MatMulI", "DynamicQuantize")):
         return (
-            "quantized ONNX is not supported yet; export the float model and quantize it here"
+            "integer operators are not read; quantize in QDQ form (onnxruntime: "
+            "quant_format=QuantFormat.QDQ), or export the float model and quantize it here"
         )
     if proto.domain not in ("", "ai.onnx"):
         return f"operators of domain {proto.domain} are not supported"
-    if proto.op_type in READERS or proto.op_type in FOLDERS or proto.op_type == "Shape":
+    if proto.op_type in (*READERS, *FOLDERS, *QDQ, "Shape"):
         return None
     return "operator not supported"
 

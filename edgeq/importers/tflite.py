@@ -76,6 +76,7 @@ class _File:
     def __init__(self, path: Path, buffer: bytes) -> None:
         self.path = path
         self.size = len(buffer)
+        self.raw = buffer
         self.model = tflite.Model.GetRootAs(buffer, 0)
         if self._bounded(self.model.SubgraphsLength()) != 1:
             raise ImportFailure(
@@ -144,17 +145,28 @@ class _File:
         if not 0 <= buffer_index < self._bounded(self.model.BuffersLength()):
             raise ValueError(f"tensor '{name}' names buffer {buffer_index}")
         buffer = self.model.Buffers(buffer_index)
-        nbytes = self._bounded(buffer.DataLength())
+        nbytes = self._bounded(buffer.DataLength() or self._outside(buffer))
         if nbytes == 0 or raw.IsVariable():
             if raw.IsVariable():
                 self.problems.append(f"tensor '{name}' is a variable (state between runs)")
             return None
         if nbytes != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"tensor '{name}' has {nbytes} bytes for {dtype}{shape}")
-        data: Array = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).reshape(shape)
+        stored = self.raw[buffer.Offset() : buffer.Offset() + nbytes]
+        if buffer.DataLength():
+            stored = buffer.DataAsNumpy().tobytes()
+        data: Array = np.frombuffer(stored, dtype).reshape(shape)
         if dtype.kind == "f" and not np.isfinite(data).all():
             self.problems.append(f"tensor '{name}' holds NaN or infinite values")
         return data
+
+    def _outside(self, buffer: Any) -> int:
+        """Bytes of a buffer that lies after the flatbuffer in the file (offset 0, 1: none)."""
+        if buffer.Offset() <= 1:
+            return 0
+        if buffer.Offset() + buffer.Size() > self.size:
+            raise ValueError(f"a buffer of {buffer.Size()} bytes at {buffer.Offset()}")
+        return int(buffer.Size())
 
     def _quant(self, raw: Any) -> QuantParams | None:
         quant = raw.Quantization()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeq.arith import INT32_MAX
+from edgeq.arith import INT32_MAX, INT32_MIN
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Node
 from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
@@ -14,7 +14,7 @@ from edgeq.passes.products import PRODUCTS, ProductOp, constants_of, rows_of
 def prove_accumulators(graph: Graph) -> Graph:
     """The same graph, if every partial sum, in any order, with the zero point folded, fits.
 
-    |acc| <= |bias| + (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it
+    |acc - bias| <= (128 + |z1|) * sum|q2|, and acc is shifted left by max(shift, 0) before it
     is multiplied; both must stay within int32.
 
     Raises:
@@ -39,14 +39,16 @@ def _products(node: Node) -> list[tuple[ProductOp, tuple[str, ...]]]:
 
 def _prove(name: str, op: ProductOp, weights: Array, bias: Array) -> None:
     total = np.abs(rows_of(op, weights).astype(np.int64)).sum(1)
-    peak = np.abs(bias.astype(np.int64)) + (128 + abs(op.input_zero_point)) * total
-    shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), peak.shape), 0)
-    live = np.broadcast_to(np.array(op.multiplier, np.int64), peak.shape) != 0
-    shift = np.where(live, shift, 0)
-    too_large = np.flatnonzero(peak > (INT32_MAX >> np.minimum(shift, 62)))
+    reach = (128 + abs(op.input_zero_point)) * total
+    low, high = bias.astype(np.int64) - reach, bias.astype(np.int64) + reach
+    shift = np.maximum(np.broadcast_to(np.array(op.shift, np.int64), reach.shape), 0)
+    live = np.broadcast_to(np.array(op.multiplier, np.int64), reach.shape) != 0
+    shift = np.where(live, np.minimum(shift, 62), 0)
+    too_large = np.flatnonzero((high > INT32_MAX >> shift) | (low < INT32_MIN >> shift))
     if too_large.size:
         channel = int(too_large[0])
+        peak = max(high[channel], low[channel], key=abs)
         raise GraphError(
-            f"{name}: channel {channel} could reach an accumulator of {peak[channel]} "
+            f"{name}: channel {channel} could reach an accumulator of {peak} "
             f"(shifted left by {shift[channel]}), must fit in int32"
         )
