@@ -155,7 +155,7 @@ def bottlenecks(draw: st.DrawFn) -> Graph:
         x = depthwise(net, x, draw(st.sampled_from((SAME3, HALVED, Window(2, 3, 3, 1)))))
         if draw(st.booleans()):
             x = net.conv(x, draw(st.sampled_from((4, 8))), POINT)
-        if net.tensors[x].shape[1] < 3:
+        if min(net.tensors[x].shape[1:3]) < 3:
             break
     return net.build()
 
