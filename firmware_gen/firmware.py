@@ -22,6 +22,7 @@ from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
 from edgeq.passes import optimize
+from firmware_gen.arenas import PROGRAM_RAM_NBYTES, capacities, used_memories
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import arranged, choose_kernels, scratch_of
@@ -44,10 +45,9 @@ INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
 _SERIAL_HEADERS = ("edgeq_app.h", "edgeq_framing.h", "edgeq_serial.h")
 
-# Static memory and code of the program and the runtime at least, with slack to the linked
-# images of all cores and both compilers: a model that does not fit beside these cannot fit.
-# The linker has the last word.
-PROGRAM_RAM_NBYTES = 320
+# Code of the program and the runtime at least, with slack to the linked images of all cores
+# and both compilers: a model that does not fit beside it cannot fit. The linker has the last
+# word.
 PROGRAM_FLASH_NBYTES = 3072
 # A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
 NAMES_NBYTES = 256 - 22 - 16 - len("1") - 3
@@ -106,7 +106,11 @@ def generate(
     optimized = optimize(graph) if optimize_graph else graph
     target = core_of(board).target
     optimized = arranged(optimized, target)
-    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target)))
+    plan = plan_memory(
+        optimized,
+        scratch_of(choose_kernels(optimized, target)),
+        capacities(board, stack_nbytes),
+    )
     model = model_code(optimized, plan, target, digest=graph_digest(graph))
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
@@ -114,7 +118,8 @@ def generate(
     check_fit(board, graph, plan, model.constant_nbytes + sample_nbytes, stack_nbytes)
     with writing(folder):
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
-        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes)
+        arenas = used_memories(plan.arenas)
+        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, arenas)
     return GeneratedFirmware(
         folder, board, graph, optimized, plan, model, graph_digest(graph), sources, example
     )
@@ -178,17 +183,19 @@ def check_fit(
     """Refuse a model that cannot fit, before anything is built.
 
     Raises:
-        BoardError: the arena, the stack and the program's least memory exceed the ram, or
-            constants and the least code exceed the flash; with all the bytes.
+        BoardError: the arena, the stack and the program's least memory exceed the ram, all
+            rams if there are several, or constants and the least code exceed the flash; with
+            the bytes of each.
     """
     stack = stack_nbytes + GUARD_NBYTES
-    ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
     flash = constant_nbytes + PROGRAM_FLASH_NBYTES
     found = []
-    if ram > board.ram.nbytes:
+    if plan.arenas[0] + stack + PROGRAM_RAM_NBYTES > board.ram.nbytes:
+        ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
+        there = ", ".join(f"'{m.name}' has {m.nbytes}" for m in board.of_kind("ram"))
         found.append(
             f"{ram} bytes of ram needed (arena {plan.arena_nbytes}, stack {stack}, program "
-            f"{PROGRAM_RAM_NBYTES}), '{board.ram.name}' has {board.ram.nbytes}"
+            f"{PROGRAM_RAM_NBYTES}), {there}"
         )
     if flash > board.flash.nbytes:
         found.append(

@@ -20,6 +20,7 @@ from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
 from firmware_gen import c_text
+from firmware_gen.arenas import address_text, arena_text, offset_text
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
@@ -31,24 +32,10 @@ The model "{name}": constants, one function a layer, and the calls in order. Fix
 integers only; nothing is allocated at run time. The functions for other code are declared in \
 model.h."""
 
-_ARENA = """\
-/* Every activation and all scratch memory. */
-static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
-
-/* A buffer of the arena, as a pointer of which the compiler knows no more: from constant
- * addresses GCC 12 (-O2) may form one buffer's address out of another's, and then take a
- * function that only writes through it for one without effect. */
-static inline void *edgeq_buffer(uint32_t offset) {
-    uint8_t *at = edgeq_arena + offset;
-    __asm__("" : "+r"(at));
-    return at;
-}
-"""
-
 _ACCESS = """\
 {constness}void *edgeq_model_{kind}(size_t index) {{
     static const uint32_t offsets[] = {offsets};
-    return index < EDGEQ_MODEL_{upper}_COUNT ? edgeq_arena + offsets[index] : NULL;
+    return index < EDGEQ_MODEL_{upper}_COUNT ? {address} : NULL;
 }}
 """
 
@@ -156,9 +143,8 @@ class _Writer:
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
-        if (
-            source.data is not None
-            or self.plan.placements[source.name].offset != self.plan.placements[output].offset
+        if source.data is not None or _place_of(self.plan, source.name) != _place_of(
+            self.plan, output
         ):
             raise GraphError(
                 f"{node.name}: {node.op.name} of '{source.name}' must share its bytes"
@@ -172,7 +158,7 @@ class _Writer:
                 c_text.comment(_NOTE.format(name=self.graph.name)),
                 c_text.include("model.h"),
                 "".join(c_text.include(name) for name in headers),
-                _ARENA,
+                arena_text(self.plan),
                 self._offsets(),
                 _pointer_macros(layers),
                 layers,
@@ -203,7 +189,7 @@ class _Writer:
         what = f"{place.nbytes} bytes of scratch" if tensor is None else tensor_text(tensor)
         return [
             c_text.comment(f"{what}; {_life(place, len(self.graph.nodes))}", 4),
-            f"    {at} = {place.offset},\n",
+            f"    {at} = {offset_text(place)},\n",
         ]
 
     def _layer_text(self, index: int, code: LayerCode) -> str:
@@ -243,8 +229,16 @@ class _Writer:
                 raise GraphError(f"output '{name}' is a constant; leave it out of the model")
         offsets = c_text.initializer([self.offset_of[name] for name in names], 4, 36)
         return _ACCESS.format(
-            constness=constness, kind=kind, upper=kind.upper(), offsets=offsets
+            constness=constness,
+            kind=kind,
+            upper=kind.upper(),
+            offsets=offsets,
+            address=address_text(self.plan, "offsets[index]"),
         )
+
+
+def _place_of(plan: MemoryPlan, name: str) -> tuple[int, int]:
+    return plan.placements[name].arena, plan.placements[name].offset
 
 
 def _function_text(name: str, code: LayerCode, attribute: str, arguments: str) -> str:

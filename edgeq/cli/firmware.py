@@ -84,6 +84,7 @@ def boards_command(
 
 def _fits(graph: Graph, board: Board) -> str:
     from firmware_gen import check_fit
+    from firmware_gen.arenas import capacities
     from firmware_gen.cores import core_of
     from firmware_gen.layers import arranged, choose_kernels, scratch_of
     from firmware_gen.linker_script import STACK_NBYTES
@@ -92,7 +93,8 @@ def _fits(graph: Graph, board: Board) -> str:
     try:
         target = core_of(board).target
         placed = arranged(graph, target)
-        plan = plan_memory(placed, scratch_of(choose_kernels(placed, target)))
+        scratch = scratch_of(choose_kernels(placed, target))
+        plan = plan_memory(placed, scratch, capacities(board, STACK_NBYTES))
         check_fit(board, graph, plan, constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
@@ -148,9 +150,7 @@ def build_command(
     show(
         json,
         record,
-        picture.memory_picture(
-            firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
-        ),
+        picture.memory_picture(firmware.board, result.memories),
         picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}",
     )

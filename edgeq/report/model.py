@@ -118,16 +118,17 @@ def _work(graph: Graph, node: Node) -> tuple[int, int]:
 
 
 def live_nbytes(plan: MemoryPlan, step: int) -> int:
-    """Bytes of the arena in use at a step; shared bytes counted once."""
+    """Bytes of the arenas in use at a step; shared bytes counted once."""
     used = sorted(
-        (p.offset, p.offset + p.nbytes)
+        (p.arena, p.offset, p.end)
         for p in plan.placements.values()
         if p.first_step <= step <= p.last_step
     )
-    total, reached = 0, 0
-    for start, end in used:
+    total, reached, last = 0, 0, 0
+    for arena, start, end in used:
+        reached = reached if arena == last else 0
         total += max(end - max(start, reached), 0)
-        reached = max(reached, end)
+        reached, last = max(reached, end), arena
     return total
 
 
