@@ -185,6 +185,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "mve_row",
         "patch",
         "pixel_sum",
+        "ring",
         "row",
         "tile",
         "window",

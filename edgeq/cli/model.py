@@ -28,7 +28,7 @@ from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.passes.round_as import round_as
 from edgeq.quantize import quantize
 from edgeq.report import model as picture
@@ -37,9 +37,10 @@ from edgeq.report import model as picture
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's layers, inputs, outputs, MACs, weights and the firmware's memory plan."""
     graph = read_model(model)
-    optimized = arrange(optimize(graph)) if graph.is_quantized else None
-    plan = plan_memory(optimized) if optimized else None
-    rows = picture.layer_rows(graph, optimized, plan)
+    optimized = optimize(graph) if graph.is_quantized else None
+    arranged = arrange_for_device(optimized) if optimized else None
+    plan = plan_memory(arranged) if arranged else None
+    rows = picture.layer_rows(graph, optimized, plan, arranged)
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
@@ -61,7 +62,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         json,
         record,
         picture.model_picture(graph, rows, plan, console.width),
-        picture.model_summary(graph, optimized, rows, plan),
+        picture.model_summary(graph, arranged, rows, plan),
     )
 
 
@@ -95,7 +96,7 @@ def quantize_command(
             graph, x, rounding=rounding.value if rounding else "tflm", progress=progress
         )
     save_graph(quantized, output)
-    plan = plan_memory(arrange(optimize(quantized)))
+    plan = plan_memory(arrange_for_device(optimize(quantized)))
     source = quantized.input_tensors()[0]
     record = {
         "output": output,
