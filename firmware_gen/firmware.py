@@ -22,10 +22,10 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
-from edgeq.passes.arrange import arrange
+from firmware_gen.arenas import PROGRAM_RAM_NBYTES, capacities, used_memories
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
-from firmware_gen.layers import choose_kernels, scratch_of
+from firmware_gen.layers import arranged, choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.optimize import DEFAULT, MODES, Optimize
@@ -48,10 +48,9 @@ INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
 _SERIAL_HEADERS = ("edgeq_app.h", CYCLES_HEADER, "edgeq_framing.h", "edgeq_serial.h")
 
-# Static memory and code of the program and the runtime at least, with slack to the linked
-# images of all cores and both compilers: a model that does not fit beside these cannot fit.
-# The linker has the last word.
-PROGRAM_RAM_NBYTES = 320
+# Code of the program and the runtime at least, with slack to the linked images of all cores
+# and both compilers: a model that does not fit beside it cannot fit. The linker has the last
+# word.
 PROGRAM_FLASH_NBYTES = 3072
 # A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
 NAMES_NBYTES = 256 - 22 - 16 - len("1") - 3
@@ -116,8 +115,12 @@ def generate(
         check_counter(board)
     optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
-    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
+    optimized = arranged(optimized, target, optimize)
+    plan = plan_memory(
+        optimized,
+        scratch_of(choose_kernels(optimized, target, optimize)),
+        capacities(board, stack_nbytes),
+    )
     model = model_code(
         optimized,
         plan,
@@ -132,8 +135,8 @@ def generate(
     check_fit(board, graph, plan, model.constant_nbytes + sample_nbytes, stack_nbytes)
     with writing(folder):
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
-        levels = MODES[optimize].levels
-        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels)
+        levels, arenas = MODES[optimize].levels, used_memories(plan.arenas)
+        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels, arenas)
     return GeneratedFirmware(
         folder,
         board,
@@ -205,17 +208,19 @@ def check_fit(
     """Refuse a model that cannot fit, before anything is built.
 
     Raises:
-        BoardError: the arena, the stack and the program's least memory exceed the ram, or
-            constants and the least code exceed the flash; with all the bytes.
+        BoardError: the arena, the stack and the program's least memory exceed the ram, all
+            rams if there are several, or constants and the least code exceed the flash; with
+            the bytes of each.
     """
     stack = stack_nbytes + GUARD_NBYTES
-    ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
     flash = constant_nbytes + PROGRAM_FLASH_NBYTES
     found = []
-    if ram > board.ram.nbytes:
+    if plan.arenas[0] + stack + PROGRAM_RAM_NBYTES > board.ram.nbytes:
+        ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
+        there = ", ".join(f"'{m.name}' has {m.nbytes}" for m in board.of_kind("ram"))
         found.append(
             f"{ram} bytes of ram needed (arena {plan.arena_nbytes}, stack {stack}, program "
-            f"{PROGRAM_RAM_NBYTES}), '{board.ram.name}' has {board.ram.nbytes}"
+            f"{PROGRAM_RAM_NBYTES}), {there}"
         )
     if flash > board.flash.nbytes:
         found.append(

@@ -7,12 +7,14 @@ weights; the choice says how much scratch the memory plan must give it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edgeq.graph import Graph
 from edgeq.memory import Scratch
+from edgeq.memory.blocks import aligned
 from edgeq.ops.op import IntegerOp
+from edgeq.passes.arrange import arrange_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
 from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode
@@ -36,7 +38,17 @@ class Choice:
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     is_shared: bool  # in the mode that shares some
     code_nbytes: int  # of Variant; 0 of a portable kernel
+    macs: int  # multiplications that it does
     is_exact: bool = False  # as Variant.is_exact
+    expand: Choice | None = None  # the kernel that makes the rows that this one reads
+
+    def kernels(self) -> tuple[Choice, ...]:
+        """That of the rows that it reads, and itself."""
+        return (self,) if self.expand is None else (*self.expand.kernels(), self)
+
+    def headers(self) -> tuple[str, ...]:
+        """What model.c includes for it."""
+        return tuple(c.header for c in self.kernels() if c.header is not None)
 
 
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
@@ -81,24 +93,21 @@ def choose_kernels(
         choices = tuple(
             _choice(node.name, node.op, layer, target, left_out) for node, layer in nodes
         )
-        found = _not_worth_its_code(graph, choices, MODES[optimize].macs_a_byte)
+        found = _not_worth_its_code(choices, MODES[optimize].macs_a_byte)
         if not found:
             return choices
         left_out |= found
 
 
-def _not_worth_its_code(
-    graph: Graph, choices: Sequence[Choice], macs_a_byte: float
-) -> dict[str, str]:
+def _not_worth_its_code(choices: Sequence[Choice], macs_a_byte: float) -> dict[str, str]:
     """Headers whose layers multiply less than their code is worth, and what to say of each."""
+    kernels = [kernel for choice in choices for kernel in choice.kernels()]
+    total = sum(kernel.macs for kernel in kernels)
     work: dict[str, int] = {}
-    total = 0
-    for node, choice in zip(graph.nodes, choices, strict=True):
-        macs = cast(IntegerOp, node.op).macs(*choice.layer.shapes())
-        total += macs
-        if choice.header is not None and choice.code_nbytes:
-            work[choice.header] = work.get(choice.header, 0) + macs
-    code = {choice.header: choice.code_nbytes for choice in choices}
+    for kernel in kernels:
+        if kernel.header is not None and kernel.code_nbytes:
+            work[kernel.header] = work.get(kernel.header, 0) + kernel.macs
+    code = {kernel.header: kernel.code_nbytes for kernel in kernels}
     return {
         header: f"its code of {code[header]} bytes would serve {macs:,} of {total:,} "
         "multiplications; `--optimize speed` takes it"
@@ -111,7 +120,8 @@ def shared_headers(choices: Sequence[Choice], optimize: Optimize) -> dict[str, i
     """The headers whose kernels layers share, by the kinds of layers beyond which they do."""
     mode = MODES[optimize]
     few = {True: mode.few, False: mode.few_of_special}
-    found = {choice.header: few[choice.is_shared] for choice in choices if choice.header}
+    kernels = [kernel for choice in choices for kernel in choice.kernels()]
+    found = {kernel.header: few[kernel.is_shared] for kernel in kernels if kernel.header}
     return {header: least for header, least in found.items() if least is not None}
 
 
@@ -123,19 +133,29 @@ def scratch_of(choices: Sequence[Choice]) -> Scratch:
     )
 
 
+def arranged(graph: Graph, target: Target, optimize: Optimize = "speed") -> Graph:
+    """The graph as it runs on a core: passes.arrange with the scratch of its kernels.
+
+    Raises:
+        GraphError: the graph is not quantized, or an operator has no kernel.
+    """
+    return arrange_for_device(graph, lambda g: scratch_of(choose_kernels(g, target, optimize)))
+
+
 def _choice(
     node: str, op: Any, layer: Layer, target: Target, left_out: Mapping[str, str]
 ) -> Choice:
     kernel = kernel_of(op)
     reasons: dict[str, str] = {}
     rounding = getattr(op, "rounding", None)
+    macs = op.macs(*layer.shapes())
     for variant in kernel.variants:
         if rounding is None or rounding in variant.roundings:
             reason = variant.why_not(op, layer, target) or left_out.get(variant.header)
         else:
             reason = f"the layer rounds by '{rounding}', the kernel does not"
         if reason is None:
-            return Choice(
+            found = Choice(
                 node,
                 layer,
                 variant.name,
@@ -145,19 +165,45 @@ def _choice(
                 reasons,
                 variant.is_shared,
                 variant.code_nbytes,
+                macs,
                 variant.is_exact,
             )
+            break
         reasons[variant.name] = reason
-    return Choice(
-        node,
-        layer,
-        PORTABLE_NAME,
-        kernel.header,
-        kernel.scratch_nbytes(op, *layer.shapes()),
-        kernel.emit,
-        reasons,
-        kernel.is_shared,
-        0,
+    else:
+        found = Choice(
+            node,
+            layer,
+            PORTABLE_NAME,
+            kernel.header,
+            kernel.scratch_nbytes(op, *layer.shapes()),
+            kernel.emit,
+            reasons,
+            kernel.is_shared,
+            0,
+            macs,
+        )
+    if kernel.expanding is None:
+        return found
+    op_of_row, row = kernel.expanding(op, layer)
+    return _with_rows(found, op_of_row, row, _choice(node, op_of_row, row, target, left_out))
+
+
+def _with_rows(outer: Choice, op: IntegerOp, layer: Layer, inner: Choice) -> Choice:
+    """The choice, with that of the operator that makes the rows that it reads."""
+    before = aligned(inner.scratch_nbytes)
+    inner = replace(inner, macs=inner.macs * outer.layer.inputs[0].shape[1])
+
+    def emit(whole: Any, whole_layer: Layer) -> LayerCode:
+        behind = replace(whole_layer, scratch_at=f"{whole_layer.scratch_at} + {before}")
+        return replace(outer.emit(whole, behind), expand=inner.emit(op, layer))
+
+    return replace(
+        outer,
+        scratch_nbytes=before + outer.scratch_nbytes,
+        emit=emit,
+        macs=outer.macs - inner.macs,
+        expand=inner,
     )
 
 

@@ -15,6 +15,17 @@ from firmware_gen.shared_copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestRows:
+    """The kernel that makes the rows that a layer's own one reads."""
+
+    kernel: str
+    copy: Literal["own", "shared"]
+    header: str | None
+    why_not: Mapping[str, str]
+    constant_nbytes: int  # of those of the layer
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestLayer:
     """One layer that has code."""
 
@@ -27,6 +38,7 @@ class ManifestLayer:
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     scratch_nbytes: int
     constant_nbytes: int
+    expand: ManifestRows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +73,21 @@ def manifest(
             header=choice.header,
             why_not=dict(choice.why_not),
             scratch_nbytes=choice.scratch_nbytes,
-            constant_nbytes=sum(c.values.nbytes for c in parts.constants),
+            constant_nbytes=parts.constant_nbytes(),
+            expand=_rows(choice, parts, copies),
         )
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     )
     return Manifest(graph.name, graph.rounding, optimize, layers)
+
+
+def _rows(choice: Choice, code: LayerCode, copies: Copies) -> ManifestRows | None:
+    if choice.expand is None or code.expand is None:
+        return None
+    return ManifestRows(
+        kernel=choice.expand.variant,
+        copy="shared" if copies.is_shared(code.expand) else "own",
+        header=choice.expand.header,
+        why_not=dict(choice.expand.why_not),
+        constant_nbytes=code.expand.constant_nbytes(),
+    )

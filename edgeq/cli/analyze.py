@@ -26,7 +26,7 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.report import analysis as picture
 from edgeq.report.analysis_page import analysis_page
 from edgeq.report.firmware import BoardRow, board_row
@@ -71,7 +71,7 @@ def analyze_command(
             scheme=scheme,
             progress=progress,
         )
-    arranged = arrange(optimize(analysis.quantized))
+    arranged = arrange_for_device(optimize(analysis.quantized))
     plan = plan_memory(arranged)
     boards = [_board(name, arranged) for name in board_names()]
     if output is not None:

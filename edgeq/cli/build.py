@@ -104,9 +104,7 @@ def build_command(
         json,
         record,
         _kernels(firmware, why),
-        picture.memory_picture(
-            firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
-        ),
+        picture.memory_picture(firmware.board, result.memories),
         picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}, rounding {firmware.graph.rounding}",
     )
@@ -128,18 +126,28 @@ def _kernels(firmware: GeneratedFirmware, why: bool) -> RenderableType:
     from firmware_gen.cores import core_of
 
     manifest = firmware.model.manifest
-    rows = [
-        picture.KernelRow(
-            layer.layer,
-            layer.operator,
-            layer.kernel,
-            layer.copy,
-            layer.constant_nbytes,
-            layer.why_not,
+    rows = []
+    for layer in manifest.layers:
+        if layer.header is None:
+            continue
+        made = 0
+        if (part := layer.expand) is not None:
+            name, made = f"{layer.layer}_expand", part.constant_nbytes
+            rows.append(
+                picture.KernelRow(
+                    name, layer.operator, part.kernel, part.copy, made, part.why_not
+                )
+            )
+        rows.append(
+            picture.KernelRow(
+                layer.layer,
+                layer.operator,
+                layer.kernel,
+                layer.copy,
+                layer.constant_nbytes - made,
+                layer.why_not,
+            )
         )
-        for layer in manifest.layers
-        if layer.header is not None
-    ]
     has_more = core_of(firmware.board).target.has_dsp
     return picture.kernels_picture(rows, manifest.optimize, firmware.board.core, has_more, why)
 

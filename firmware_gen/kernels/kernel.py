@@ -26,6 +26,8 @@ ROLES = (
     "thresholds",
     "output",
     "scratch",
+    *(f"expand_{role}" for role in ("filter", "bias", "multiplier", "shift")),
+    "expand",
 )
 
 
@@ -102,6 +104,15 @@ class LayerCode:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
     defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
+    expand: LayerCode | None = None  # <layer>_expand(x, out), which `calls` name
+
+    def functions(self) -> tuple[LayerCode, ...]:
+        """What makes the rows that it reads, and itself."""
+        return (self,) if self.expand is None else (*self.expand.functions(), self)
+
+    def constant_nbytes(self) -> int:
+        """Bytes of all constants in flash."""
+        return sum(c.values.nbytes for part in self.functions() for c in part.constants)
 
 
 def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
@@ -129,6 +140,8 @@ class Kernel:
     """How an integer operator becomes C: its header and its generator.
 
     The variants are tried in order; the portable kernel serves what none of them can.
+    `expanding` gives the operator, and the layer as that sees it, of which a kernel of its own
+    makes each row that this one reads; its scratch lies before this one's.
     """
 
     header: str | None  # None: the operator needs no code
@@ -136,6 +149,7 @@ class Kernel:
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
     is_shared: bool = True  # as Variant's
+    expanding: Callable[[Any, Layer], tuple[IntegerOp, Layer]] | None = None
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
