@@ -7,7 +7,7 @@ weights; the choice says how much scratch the memory plan must give it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgeq.graph import Graph
@@ -17,12 +17,10 @@ from edgeq.ops.op import IntegerOp
 from edgeq.passes.arrange import arrange_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
-from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode
+from firmware_gen.kernels.kernel import ROLES, Kernel, Layer, LayerCode
 from firmware_gen.model_h import location
 from firmware_gen.names import layer_names
 from firmware_gen.optimize import MODES, Optimize
-
-PORTABLE_NAME = "portable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,11 @@ class Choice:
     code_nbytes: int  # of Variant; 0 of a portable kernel
     macs: int  # multiplications that it does
     is_exact: bool = False  # as Variant.is_exact
-    expand: Choice | None = None  # the kernel that makes the rows that this one reads
+    parts: Mapping[str, Choice] = field(default_factory=dict)  # by Part.role
 
     def kernels(self) -> tuple[Choice, ...]:
-        """That of the rows that it reads, and itself."""
-        return (self,) if self.expand is None else (*self.expand.kernels(), self)
+        """Those of its parts, and itself."""
+        return (*(k for part in self.parts.values() for k in part.kernels()), self)
 
     def headers(self) -> tuple[str, ...]:
         """What model.c includes for it."""
@@ -174,7 +172,7 @@ def _choice(
         found = Choice(
             node,
             layer,
-            PORTABLE_NAME,
+            kernel.name,
             kernel.header,
             kernel.scratch_nbytes(op, *layer.shapes()),
             kernel.emit,
@@ -183,27 +181,33 @@ def _choice(
             0,
             macs,
         )
-    if kernel.expanding is None:
-        return found
-    op_of_row, row = kernel.expanding(op, layer)
-    return _with_rows(found, op_of_row, row, _choice(node, op_of_row, row, target, left_out))
+    return _with_parts(found, kernel, op, left_out, target)
 
 
-def _with_rows(outer: Choice, op: IntegerOp, layer: Layer, inner: Choice) -> Choice:
-    """The choice, with that of the operator that makes the rows that it reads."""
-    before = aligned(inner.scratch_nbytes)
-    inner = replace(inner, macs=inner.macs * outer.layer.inputs[0].shape[1])
+def _with_parts(
+    whole: Choice, kernel: Kernel, op: IntegerOp, left_out: Mapping[str, str], target: Target
+) -> Choice:
+    """The choice, with those of the kernel's parts, whose scratch is behind its own."""
+    parts = kernel.parts(op, whole.layer)
+    if not parts:
+        return whole
+    own = aligned(whole.scratch_nbytes)
+    choices = {}
+    for part in parts:
+        layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
+        found = _choice(whole.node, part.op, layer, target, left_out)
+        choices[part.role] = replace(found, macs=found.macs * part.rows)
 
-    def emit(whole: Any, whole_layer: Layer) -> LayerCode:
-        behind = replace(whole_layer, scratch_at=f"{whole_layer.scratch_at} + {before}")
-        return replace(outer.emit(whole, behind), expand=inner.emit(op, layer))
+    def emit(op: Any, layer: Layer) -> LayerCode:
+        codes = {p.role: choices[p.role].emit(p.op, choices[p.role].layer) for p in parts}
+        return replace(whole.emit(op, layer), parts=codes)
 
     return replace(
-        outer,
-        scratch_nbytes=before + outer.scratch_nbytes,
+        whole,
+        scratch_nbytes=own + max(c.scratch_nbytes for c in choices.values()),
         emit=emit,
-        macs=outer.macs - inner.macs,
-        expand=inner,
+        macs=whole.macs - sum(c.macs for c in choices.values()),
+        parts=choices,
     )
 
 

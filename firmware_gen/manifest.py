@@ -15,9 +15,10 @@ from firmware_gen.shared_copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestRows:
-    """The kernel that makes the rows that a layer's own one reads."""
+class ManifestPart:
+    """The kernel of a part of a layer."""
 
+    role: str  # its C function is <layer>_<role>
     kernel: str
     copy: Literal["own", "shared"]
     header: str | None
@@ -38,7 +39,7 @@ class ManifestLayer:
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     scratch_nbytes: int
     constant_nbytes: int
-    expand: ManifestRows | None = None
+    parts: tuple[ManifestPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +75,22 @@ def manifest(
             why_not=dict(choice.why_not),
             scratch_nbytes=choice.scratch_nbytes,
             constant_nbytes=parts.constant_nbytes(),
-            expand=_rows(choice, parts, copies),
+            parts=_parts(choice, parts, copies),
         )
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     )
     return Manifest(graph.name, graph.rounding, optimize, layers)
 
 
-def _rows(choice: Choice, code: LayerCode, copies: Copies) -> ManifestRows | None:
-    if choice.expand is None or code.expand is None:
-        return None
-    return ManifestRows(
-        kernel=choice.expand.variant,
-        copy="shared" if copies.is_shared(code.expand) else "own",
-        header=choice.expand.header,
-        why_not=dict(choice.expand.why_not),
-        constant_nbytes=code.expand.constant_nbytes(),
+def _parts(choice: Choice, code: LayerCode, copies: Copies) -> tuple[ManifestPart, ...]:
+    return tuple(
+        ManifestPart(
+            role=role,
+            kernel=part.variant,
+            copy="shared" if copies.is_shared(code.parts[role]) else "own",
+            header=part.header,
+            why_not=dict(part.why_not),
+            constant_nbytes=code.parts[role].constant_nbytes(),
+        )
+        for role, part in choice.parts.items()
     )

@@ -245,16 +245,13 @@ class _Writer:
         note = f"{index}: {node.op.name.upper()} {sources} -> {outputs}{work}. {node.name}"
         if not code.calls:
             return c_text.comment(f"{note}\nNo code: the output is the input's bytes.")
-        makes_rows = (
-            ""
-            if code.expand is None
-            else _function_text(
-                f"{layer}_expand", code.expand, copies, "", "const int8_t *x, int8_t *out"
-            )
+        parts = "".join(
+            _function_text(f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out")
+            for role, part in code.parts.items()
         )
         noinline = "__attribute__((noinline)) "
         return (
-            f"{c_text.comment(note)}{makes_rows}"
+            f"{c_text.comment(note)}{parts}"
             f"{_function_text(layer, code, copies, noinline, 'void')}"
         )
 

@@ -130,14 +130,18 @@ def _kernels(firmware: GeneratedFirmware, why: bool) -> RenderableType:
     for layer in manifest.layers:
         if layer.header is None:
             continue
-        made = 0
-        if (part := layer.expand) is not None:
-            name, made = f"{layer.layer}_expand", part.constant_nbytes
-            rows.append(
-                picture.KernelRow(
-                    name, layer.operator, part.kernel, part.copy, made, part.why_not
-                )
+        made = sum(part.constant_nbytes for part in layer.parts)
+        rows += [
+            picture.KernelRow(
+                f"{layer.layer}_{part.role}",
+                layer.operator,
+                part.kernel,
+                part.copy,
+                part.constant_nbytes,
+                part.why_not,
             )
+            for part in layer.parts
+        ]
         rows.append(
             picture.KernelRow(
                 layer.layer,

@@ -1,8 +1,8 @@
 """CONV_DEPTHWISE: a 1x1 CONV_2D and the DEPTHWISE_CONV_2D that reads it, row by row.
 
 No file has it: passes/fuse_rows.py makes it where the tensor in between is what needs the most
-memory. Of that tensor only filter_h rows exist at a time, in a ring in scratch; each row is
-computed once. Twin: firmware_gen/kernels/conv_depthwise.h and conv_depthwise.py.
+memory. Of that tensor only filter_h rows exist at a time, in scratch; each row is computed
+once. Twin: firmware_gen/kernels/conv_depthwise.h and conv_depthwise.py.
 """
 
 from __future__ import annotations
@@ -97,20 +97,20 @@ class QuantizedConvDepthwise(IntegerOp):
         expanded = self.expanded_shape(*shapes)
         return self.conv.macs(*shapes[:3]) + self.depthwise.macs(expanded, *shapes[3:])
 
-    def ring_nbytes(self, *shapes: Shape) -> int:
+    def rows_nbytes(self, *shapes: Shape) -> int:
         """Bytes of filter_h rows of the tensor in between."""
         _, _, width, channels = self.expanded_shape(*shapes)
         return self.depthwise.window.filter_h * width * channels
 
     def scratch_nbytes(self, *shapes: Shape) -> int:
-        """The ring, and what the portable kernel of the depthwise filter wants."""
+        """The rows, and what the portable kernel of the depthwise filter wants."""
         expanded = self.expanded_shape(*shapes)
-        return self.ring_nbytes(*shapes) + self.depthwise.scratch_nbytes(expanded, *shapes[3:])
+        return self.rows_nbytes(*shapes) + self.depthwise.scratch_nbytes(expanded, *shapes[3:])
 
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
-        """By output rows; each needs of the input only rows that the ring does not hold.
+        """By output rows; each needs of the input only rows that scratch does not hold.
 
-        All that a row needs is in the ring before any of it is written, so that it may lie
+        All that a row needs is in scratch before any of it is written, so that it may lie
         over that: what counts is what later rows need.
         """
         _, height, width, channels = shapes[0]

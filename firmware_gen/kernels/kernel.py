@@ -16,6 +16,8 @@ from edgeq.ops.op import IntegerOp
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
 
+PORTABLE_NAME = "portable"
+
 # C objects that belong to a layer: their names are <layer>_<role>.
 ROLES = (
     "filter",
@@ -26,8 +28,11 @@ ROLES = (
     "thresholds",
     "output",
     "scratch",
-    *(f"expand_{role}" for role in ("filter", "bias", "multiplier", "shift")),
-    "expand",
+    *(
+        f"{part}{role}"
+        for part in ("expand", "depthwise")
+        for role in ("", "_filter", "_bias", "_multiplier", "_shift", "_table")
+    ),
 )
 
 
@@ -104,11 +109,11 @@ class LayerCode:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
     defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
-    expand: LayerCode | None = None  # <layer>_expand(x, out), which `calls` name
+    parts: Mapping[str, LayerCode] = field(default_factory=dict)  # by Part.role
 
     def functions(self) -> tuple[LayerCode, ...]:
-        """What makes the rows that it reads, and itself."""
-        return (self,) if self.expand is None else (*self.expand.functions(), self)
+        """Those of its parts, and itself."""
+        return (*(f for part in self.parts.values() for f in part.functions()), self)
 
     def constant_nbytes(self) -> int:
         """Bytes of all constants in flash."""
@@ -136,12 +141,27 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """An operator within a layer, with a kernel of its own: the function <layer>_<role>."""
+
+    role: str
+    op: IntegerOp
+    layer: Layer  # as the kernel of `op` sees it: from `x` to `out`
+    rows: int  # how often it is called
+
+
+def no_parts(op: IntegerOp, layer: Layer) -> tuple[Part, ...]:
+    """The kernel does the whole layer."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """How an integer operator becomes C: its header and its generator.
 
-    The variants are tried in order; the portable kernel serves what none of them can.
-    `expanding` gives the operator, and the layer as that sees it, of which a kernel of its own
-    makes each row that this one reads; its scratch lies before this one's.
+    The variants are tried in order; the portable kernel serves what none of them can. Kernels
+    are chosen for the parts too; they run one at a time, and have their scratch in one place,
+    behind the layer's own.
     """
 
     header: str | None  # None: the operator needs no code
@@ -149,7 +169,8 @@ class Kernel:
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
     is_shared: bool = True  # as Variant's
-    expanding: Callable[[Any, Layer], tuple[IntegerOp, Layer]] | None = None
+    parts: Callable[[Any, Layer], tuple[Part, ...]] = no_parts
+    name: str = PORTABLE_NAME
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:
