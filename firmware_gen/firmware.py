@@ -115,11 +115,13 @@ def generate(
         check_counter(board)
     optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    optimized = arranged(optimized, target, optimize)
+    sizes = capacities(board, stack_nbytes)
+    arrangement = arranged(optimized, target, optimize, sizes[0])
+    optimized = arrangement.graph
     plan = plan_memory(
         optimized,
         scratch_of(choose_kernels(optimized, target, optimize)),
-        capacities(board, stack_nbytes),
+        sizes,
     )
     model = model_code(
         optimized,
@@ -128,6 +130,7 @@ def generate(
         optimize=optimize,
         digest=graph_digest(graph),
         measured=measured,
+        layers_in_one=arrangement.why,
     )
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)

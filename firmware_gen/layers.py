@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
-from edgeq.graph import Graph
+from edgeq.graph import Graph, Tensor
 from edgeq.memory import Scratch
 from edgeq.memory.blocks import aligned
-from edgeq.ops.op import IntegerOp
-from edgeq.passes.arrange import arrange_for_device
+from edgeq.passes.arrange import Arrangement, arrangement_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
-from firmware_gen.kernels.kernel import ROLES, Kernel, Layer, LayerCode
+from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode, Part, Variant
 from firmware_gen.model_h import location
 from firmware_gen.names import layer_names
 from firmware_gen.optimize import MODES, Optimize
@@ -34,7 +33,7 @@ class Choice:
     scratch_nbytes: int
     emit: Callable[[Any, Layer], LayerCode]
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
-    is_shared: bool  # in the mode that shares some
+    is_shared: bool | None  # in the mode that shares some; None: in no mode
     code_nbytes: int  # of Variant; 0 of a portable kernel
     macs: int  # multiplications that it does
     is_exact: bool = False  # as Variant.is_exact
@@ -76,25 +75,27 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
 
 
 def choose_kernels(
-    graph: Graph, target: Target, optimize: Optimize = "speed"
+    graph: Graph,
+    target: Target,
+    optimize: Optimize = "speed",
+    reasons: Reasons | None = None,
 ) -> tuple[Choice, ...]:
     """The first variant that can serve each layer on this core, else the portable kernel.
 
     But for `speed`, a variant whose code is large for what its layers have to do is left out.
+    `reasons` keeps what variants say, of layers that one graph after the other has.
 
     Raises:
         GraphError: an operator has no kernel.
     """
     nodes = list(zip(graph.nodes, layers_of(graph), strict=True))
-    left_out: dict[str, str] = {}  # headers of variants, and why
+    chooser = _Chooser(target, {} if reasons is None else reasons)
     while True:
-        choices = tuple(
-            _choice(node.name, node.op, layer, target, left_out) for node, layer in nodes
-        )
+        choices = tuple(chooser.choice(node.name, node.op, layer) for node, layer in nodes)
         found = _not_worth_its_code(choices, MODES[optimize].macs_a_byte)
         if not found:
             return choices
-        left_out |= found
+        chooser.left_out |= found
 
 
 def _not_worth_its_code(choices: Sequence[Choice], macs_a_byte: float) -> dict[str, str]:
@@ -117,7 +118,7 @@ def _not_worth_its_code(choices: Sequence[Choice], macs_a_byte: float) -> dict[s
 def shared_headers(choices: Sequence[Choice], optimize: Optimize) -> dict[str, int]:
     """The headers whose kernels layers share, by the kinds of layers beyond which they do."""
     mode = MODES[optimize]
-    few = {True: mode.few, False: mode.few_of_special}
+    few = {True: mode.few, False: mode.few_of_special, None: None}
     kernels = [kernel for choice in choices for kernel in choice.kernels()]
     found = {kernel.header: few[kernel.is_shared] for kernel in kernels if kernel.header}
     return {header: least for header, least in found.items() if least is not None}
@@ -131,84 +132,110 @@ def scratch_of(choices: Sequence[Choice]) -> Scratch:
     )
 
 
-def arranged(graph: Graph, target: Target, optimize: Optimize = "speed") -> Graph:
+def arranged(
+    graph: Graph, target: Target, optimize: Optimize = "speed", fast_nbytes: int = 0
+) -> Arrangement:
     """The graph as it runs on a core: passes.arrange with the scratch of its kernels.
+
+    For `speed`, layers stay apart where `fast_nbytes`, what the first ram has for an arena,
+    are enough for that.
 
     Raises:
         GraphError: the graph is not quantized, or an operator has no kernel.
     """
-    return arrange_for_device(graph, lambda g: scratch_of(choose_kernels(g, target, optimize)))
+    reasons: Reasons = {}
+
+    def scratch(found: Graph) -> Scratch:
+        return scratch_of(choose_kernels(found, target, optimize, reasons))
+
+    return arrangement_for_device(graph, scratch, fast_nbytes if optimize == "speed" else 0)
 
 
-def _choice(
-    node: str, op: Any, layer: Layer, target: Target, left_out: Mapping[str, str]
-) -> Choice:
-    kernel = kernel_of(op)
-    reasons: dict[str, str] = {}
-    rounding = getattr(op, "rounding", None)
-    macs = op.macs(*layer.shapes())
-    for variant in kernel.variants:
-        if rounding is None or rounding in variant.roundings:
-            reason = variant.why_not(op, layer, target) or left_out.get(variant.header)
+# What a variant says of a layer, and the tensors whose identities are in the key.
+Reasons: TypeAlias = dict[tuple[Any, ...], tuple[str | None, tuple[Tensor, ...]]]
+
+
+@dataclass(slots=True)
+class _Chooser:
+    target: Target
+    reasons: Reasons
+    left_out: dict[str, str] = field(default_factory=dict)  # headers of variants, and why
+
+    def choice(self, node: str, op: Any, layer: Layer) -> Choice:
+        """The kernel of a layer, and those of its parts."""
+        kernel = kernel_of(op)
+        reasons: dict[str, str] = {}
+        macs = op.macs(*layer.shapes())
+        for variant in kernel.variants:
+            reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
+            if reason is None:
+                found = Choice(
+                    node,
+                    layer,
+                    variant.name,
+                    variant.header,
+                    variant.scratch_nbytes(op, *layer.shapes()),
+                    variant.emit,
+                    reasons,
+                    variant.is_shared,
+                    variant.code_nbytes,
+                    macs,
+                    variant.is_exact,
+                )
+                break
+            reasons[variant.name] = reason
         else:
-            reason = f"the layer rounds by '{rounding}', the kernel does not"
-        if reason is None:
             found = Choice(
                 node,
                 layer,
-                variant.name,
-                variant.header,
-                variant.scratch_nbytes(op, *layer.shapes()),
-                variant.emit,
+                kernel.name,
+                kernel.header,
+                kernel.scratch_nbytes(op, *layer.shapes()),
+                kernel.emit,
                 reasons,
-                variant.is_shared,
-                variant.code_nbytes,
+                kernel.is_shared,
+                0,
                 macs,
-                variant.is_exact,
             )
-            break
-        reasons[variant.name] = reason
-    else:
-        found = Choice(
-            node,
-            layer,
-            kernel.name,
-            kernel.header,
-            kernel.scratch_nbytes(op, *layer.shapes()),
-            kernel.emit,
-            reasons,
-            kernel.is_shared,
-            0,
-            macs,
+        parts = kernel.parts(op, layer)
+        return self._with_parts(found, parts) if parts else found
+
+    def _why_not(self, variant: Variant, op: Any, layer: Layer) -> str | None:
+        tensors = (*layer.inputs, *layer.outputs)
+        key = (
+            variant.header,
+            op,
+            *(t.shape if t.data is None else id(t.data) for t in tensors),
         )
-    return _with_parts(found, kernel, op, left_out, target)
+        if key not in self.reasons:
+            rounding = getattr(op, "rounding", None)
+            if rounding is None or rounding in variant.roundings:
+                reason = variant.why_not(op, layer, self.target)
+            else:
+                reason = f"the layer rounds by '{rounding}', the kernel does not"
+            self.reasons[key] = reason, tensors
+        return self.reasons[key][0]
 
+    def _with_parts(self, whole: Choice, parts: Sequence[Part]) -> Choice:
+        """The choice, with those of its parts, whose scratch is behind its own."""
+        own = aligned(whole.scratch_nbytes)
+        choices = {}
+        for part in parts:
+            layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
+            found = self.choice(whole.node, part.op, layer)
+            choices[part.role] = replace(found, macs=found.macs * part.rows)
 
-def _with_parts(
-    whole: Choice, kernel: Kernel, op: IntegerOp, left_out: Mapping[str, str], target: Target
-) -> Choice:
-    """The choice, with those of the kernel's parts, whose scratch is behind its own."""
-    parts = kernel.parts(op, whole.layer)
-    if not parts:
-        return whole
-    own = aligned(whole.scratch_nbytes)
-    choices = {}
-    for part in parts:
-        layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
-        found = _choice(whole.node, part.op, layer, target, left_out)
-        choices[part.role] = replace(found, macs=found.macs * part.rows)
+        def emit(op: Any, layer: Layer) -> LayerCode:
+            codes = {p.role: choices[p.role].emit(p.op, choices[p.role].layer) for p in parts}
+            return replace(whole.emit(op, layer), parts=codes)
 
-    def emit(op: Any, layer: Layer) -> LayerCode:
-        codes = {p.role: choices[p.role].emit(p.op, choices[p.role].layer) for p in parts}
-        return replace(whole.emit(op, layer), parts=codes)
-
-    return replace(
-        whole,
-        scratch_nbytes=own + max(c.scratch_nbytes for c in choices.values()),
-        emit=emit,
-        macs=whole.macs - sum(c.macs for c in choices.values()),
-        parts=choices,
-    )
+        return replace(
+            whole,
+            scratch_nbytes=own + max(c.scratch_nbytes for c in choices.values()),
+            emit=emit,
+            macs=whole.macs - sum(c.macs for c in choices.values()),
+            parts=choices,
+        )
 
 
 def _roles(graph: Graph) -> tuple[str, ...]:

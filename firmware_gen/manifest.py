@@ -49,6 +49,7 @@ class Manifest:
     model: str
     rounding: str
     optimize: Optimize
+    layers_in_one: str  # why layers are one by rows, or apart; "" if nothing was arranged
     layers: tuple[ManifestLayer, ...]
 
     def json(self) -> str:
@@ -62,6 +63,7 @@ def manifest(
     choices: Sequence[Choice],
     code: Sequence[LayerCode],
     copies: Copies,
+    layers_in_one: str,
 ) -> Manifest:
     """The choices, with what became of each in C."""
     layers = tuple(
@@ -79,7 +81,7 @@ def manifest(
         )
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     )
-    return Manifest(graph.name, graph.rounding, optimize, layers)
+    return Manifest(graph.name, graph.rounding, optimize, layers_in_one, layers)
 
 
 def _parts(choice: Choice, code: LayerCode, copies: Copies) -> tuple[ManifestPart, ...]:

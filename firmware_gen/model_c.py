@@ -64,13 +64,14 @@ def model_code(
     optimize: Optimize = "speed",
     digest: bytes | None = None,
     measured: bool = False,
+    layers_in_one: str = "",
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
     The plan must hold the scratch of these kernels (`layers.scratch_of`), in the same mode.
 
     `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
-    counts the cycles of each layer (profiled.py).
+    counts the cycles of each layer (profiled.py). `layers_in_one` is for the manifest.
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -100,7 +101,7 @@ def model_code(
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
         called=called,
-        manifest=manifest(graph, optimize, choices, code, copies),
+        manifest=manifest(graph, optimize, choices, code, copies, layers_in_one),
     )
 
 

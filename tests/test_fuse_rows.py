@@ -27,17 +27,23 @@ from edgeq.model_file import load_graph, save_graph
 from edgeq.ops import Window
 from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange, arrange_for_device
-from edgeq.passes.fuse_rows import fuse_rows
+from edgeq.passes.arrange import (
+    arrange,
+    arrange_for_device,
+    arrangement_for_device,
+    copied_nbytes,
+)
+from edgeq.passes.fuse_rows import LEAST_GAIN_NBYTES, fuse_rows
+from edgeq.passes.insert_moves import COPY_PRICE
 from edgeq.passes.prove_accumulators import prove_accumulators
 from firmware_gen.cores import CORES, PORTABLE, Target
-from firmware_gen.kernels import conv_2d, conv_depthwise
+from firmware_gen.kernels import conv_2d, depthwise_conv_2d
 from firmware_gen.layers import arranged, choose_kernels, scratch_of
 from firmware_gen.model_c import model_code
 
 POINT, SAME3 = Window(1, 1), Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
 HALVED = Window(3, 3, 2, 2, pad_bottom=1, pad_right=1)
-DSP = Target(has_dsp=True)
+TARGETS = tuple(dict.fromkeys((PORTABLE, *(core.target for core in CORES.values()))))
 
 
 def depthwise(net: IntegerNetwork, x: str, window: Window = SAME3) -> str:
@@ -73,10 +79,10 @@ def test_the_tensor_in_between_shrinks_to_the_rows_that_the_filter_reaches() -> 
     assert names(fused) == ["conv_depthwise"]
     assert fused.outputs == graph.outputs
     plan = plan_memory(fused)
-    # Input, ring of three rows, the list of nine taps; the output lies over the input.
-    ring, taps = 3 * 16 * 16, 8 * 9
-    assert plan.placements[scratch_name(fused.nodes[0])].nbytes == ring + taps
-    assert plan.arena_nbytes == 16 * 16 * 4 + ring + taps
+    # Input, three rows, the list of nine taps; the output lies over the input.
+    rows, taps = 3 * 16 * 16, 8 * 9
+    assert plan.placements[scratch_name(fused.nodes[0])].nbytes == rows + taps
+    assert plan.arena_nbytes == 16 * 16 * 4 + rows + taps
     check_plan(fused, plan)
     check_outputs(graph, fused)
     (node,) = fused.nodes
@@ -160,7 +166,7 @@ def bottlenecks(draw: st.DrawFn) -> Graph:
     return net.build()
 
 
-@pytest.mark.parametrize("target", [PORTABLE, DSP])
+@pytest.mark.parametrize("target", TARGETS)
 def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
     target: Target, tmp_path: Path
 ) -> None:
@@ -179,7 +185,7 @@ def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
     collect()
     count = 0
     for index, graph in enumerate(made):
-        fused = arranged(graph, target)
+        fused = arranged(graph, target).graph
         count += "conv_depthwise" in names(fused)
         folder = tmp_path / str(index)
         folder.mkdir()
@@ -192,34 +198,78 @@ def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
     assert count >= 4
 
 
-def test_the_manifest_says_which_kernel_makes_the_rows_and_why_no_other() -> None:
+def test_the_manifest_says_which_kernels_make_the_rows_and_why_no_others() -> None:
     fused = fuse_rows(bottleneck().build())
-    for target in (PORTABLE, DSP):
+    for target in TARGETS:
         (choice,) = choose_kernels(fused, target)
-        assert choice.expand is not None
+        assert list(choice.parts) == ["expand", "depthwise"]
         plan = plan_memory(fused, scratch_of((choice,)))
-        code = model_code(fused, plan, target)
-        (layer,) = json.loads(code.manifest.json())["layers"]
-        assert layer["kernel"] == choice.variant
-        assert layer["expand"] == {
-            "kernel": choice.expand.variant,
-            "header": choice.expand.header,
-            "why_not": dict(choice.expand.why_not),
-            "copy": "own",
-            "constant_nbytes": choice.emit(fused.nodes[0].op, choice.layer)
-            .functions()[0]
-            .constant_nbytes(),
-        }
-        assert choice.expand.header in code.kernel_headers
+        code = model_code(fused, plan, target, layers_in_one="because")
+        manifest = json.loads(code.manifest.json())
+        assert manifest["layers_in_one"] == "because"
+        (layer,) = manifest["layers"]
+        assert layer["kernel"] == "by_rows"
+        written = choice.emit(fused.nodes[0].op, choice.layer)
+        for part, (role, chosen) in zip(layer["parts"], choice.parts.items(), strict=True):
+            assert part == {
+                "role": role,
+                "kernel": chosen.variant,
+                "header": chosen.header,
+                "why_not": dict(chosen.why_not),
+                "copy": "own",
+                "constant_nbytes": written.parts[role].constant_nbytes(),
+            }
+            assert chosen.header in code.kernel_headers
         assert (
             layer["constant_nbytes"] == sum(code.layer_nbytes.values()) == code.constant_nbytes
         )
-    assert set(choose_kernels(fused, PORTABLE)[0].why_not) == {
-        v.name for v in conv_depthwise.KERNEL.variants
-    }
-    expand = choose_kernels(fused, PORTABLE)[0].expand
-    assert expand is not None
-    assert set(expand.why_not) == {v.name for v in conv_2d.KERNEL.variants}
+    portable = choose_kernels(fused, PORTABLE)[0].parts
+    for kernel, role in ((conv_2d, "expand"), (depthwise_conv_2d, "depthwise")):
+        assert portable[role].variant == "portable"
+        assert set(portable[role].why_not) == {v.name for v in kernel.KERNEL.variants}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_parts_have_the_kernels_that_the_layers_would_have(target: Target) -> None:
+    graph = bottleneck().build()
+    (fused,) = choose_kernels(fuse_rows(graph), target)
+    apart = choose_kernels(graph, target)
+    assert [c.variant for c in fused.parts.values()] == [c.variant for c in apart]
+    assert sum(c.macs for c in fused.kernels()) == sum(c.macs for c in apart)
+    # The parts run one after the other, and have their scratch in one place, after the rows.
+    rows = 3 * 16 * 16
+    assert fused.scratch_nbytes == rows + max(c.scratch_nbytes for c in fused.parts.values())
+
+
+def test_speed_keeps_layers_apart_where_the_ram_has_room() -> None:
+    graph, target = bottleneck().build(), PORTABLE
+    apart = plan_memory(graph, scratch_of(choose_kernels(graph, target))).arena_nbytes
+    for optimize_for, room, count in (
+        ("speed", apart, 2),
+        ("speed", apart - 1, 1),
+        ("balanced", apart, 1),
+        ("size", apart, 1),
+    ):
+        found = arranged(graph, target, optimize_for, room)
+        assert len(found.graph.nodes) == count
+        assert f"instead of {apart}" in found.why
+        assert ("the ram has room" in found.why) == (count == 2)
+
+
+def test_a_small_gain_is_not_worth_rows_that_are_gone_over_again() -> None:
+    """A filter of 9 x 9: each row but the first goes over nine rows for two new ones."""
+    net = IntegerNetwork((1, 32, 64, 23))
+    depthwise(net, net.conv("input", 32, POINT), Window(9, 9, 2, 2))
+    graph = net.build()
+    fused = fuse_rows(graph)
+    assert names(fused) == ["conv_depthwise"], "else this test is vain"
+    saved = plan_memory(arrange(graph)).arena_nbytes - plan_memory(fused).arena_nbytes
+    copied = copied_nbytes(fused)
+    assert copied == 11 * 9 * 64 * 32
+    assert LEAST_GAIN_NBYTES <= saved < copied / COPY_PRICE
+    found = arrangement_for_device(graph)
+    assert names(found.graph) == ["conv_2d", "depthwise_conv_2d"]
+    assert f"not worth {copied} bytes" in found.why
 
 
 def test_a_fused_layer_is_proven_saved_and_digested_as_any(tmp_path: Path) -> None:
@@ -268,12 +318,17 @@ def test_a_file_with_one_operator_in_the_place_of_another_is_refused(
     ("name", "most"), [("kws", 9216), ("ic", 34816), ("vww", 30720), ("ad", 2048)]
 )
 @pytest.mark.parametrize("core", sorted(CORES))
-def test_the_arenas_of_the_real_models_on_every_core(
+def test_only_vww_needs_layers_in_one_and_cores_with_dsp_meet_their_arenas(
     name: str, most: int, core: str, model_path
 ) -> None:
     target = CORES[core].target
-    graph = arranged(optimize(read_model(model_path(name))), target)
-    plan = planned(graph, target)
-    check_plan(graph, plan)
-    assert plan.arena_nbytes <= most
-    assert ("conv_depthwise" in names(graph)) == (name == "vww")
+    arrangement = arranged(optimize(read_model(model_path(name))), target)
+    graph = arrangement.graph
+    scratch = scratch_of(choose_kernels(graph, target))
+    plan = plan_memory(graph, scratch)
+    check_plan(graph, plan, scratch.exact)
+    if target.has_dsp:
+        assert plan.arena_nbytes <= most
+    is_fused = "conv_depthwise" in names(graph)
+    assert is_fused == (name == "vww")
+    assert arrangement.why.startswith("in one" if is_fused else "apart: in one they would not")

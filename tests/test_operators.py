@@ -193,7 +193,6 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "narrow",
         "patch",
         "pixel_sum",
-        "ring",
         "row",
         "tile",
         "widen",

@@ -86,7 +86,7 @@ def test_printed_sizes_are_those_of_the_elfs_program_headers(
 
 def arena_of(graph: Graph, board: Board) -> int:
     target = core_of(board).target
-    placed = arranged(optimize(graph), target)
+    placed = arranged(optimize(graph), target).graph
     return plan_memory(placed, scratch_of(choose_kernels(placed, target))).arena_nbytes
 
 

@@ -87,7 +87,7 @@ def fits(graph: Graph, board: Board) -> str:
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
         target = core_of(board).target
-        placed = arranged(graph, target)
+        placed = arranged(graph, target).graph
         scratch = scratch_of(choose_kernels(placed, target))
         plan = plan_memory(placed, scratch, capacities(board, STACK_NBYTES))
         check_fit(board, graph, plan, constants, STACK_NBYTES)

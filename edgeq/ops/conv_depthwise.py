@@ -102,6 +102,11 @@ class QuantizedConvDepthwise(IntegerOp):
         _, _, width, channels = self.expanded_shape(*shapes)
         return self.depthwise.window.filter_h * width * channels
 
+    def copied_nbytes(self, *shapes: Shape) -> int:
+        """Bytes of rows that are moved up, or laid out again, for the rows after the first."""
+        (output,) = self.infer_shapes(*shapes)
+        return (output[1] - 1) * self.rows_nbytes(*shapes)
+
     def scratch_nbytes(self, *shapes: Shape) -> int:
         """The rows, and what the portable kernel of the depthwise filter wants."""
         expanded = self.expanded_shape(*shapes)

@@ -100,4 +100,6 @@ def scratch_nbytes(op: QuantizedConvDepthwise, *shapes: Shape) -> int:
     return op.rows_nbytes(*shapes)
 
 
-KERNEL = Kernel("conv_depthwise.h", emit, scratch_nbytes, parts=parts, name="by_rows")
+KERNEL = Kernel(
+    "conv_depthwise.h", emit, scratch_nbytes, is_shared=None, parts=parts, name="by_rows"
+)

@@ -168,7 +168,7 @@ class Kernel:
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
-    is_shared: bool = True  # as Variant's
+    is_shared: bool | None = True  # as Variant's; None: never, what it calls is its layer's
     parts: Callable[[Any, Layer], tuple[Part, ...]] = no_parts
     name: str = PORTABLE_NAME
 
