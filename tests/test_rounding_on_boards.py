@@ -1,11 +1,11 @@
-"""The profiles of rounding in firmware, on cores with and without a 64-bit product."""
+"""The profiles of rounding in firmware, on every class of core."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from firmware_matrix import board_of, linked
+from firmware_matrix import EmulatorName, board_of, linked
 from problem import graph_of
 from problems import make_problems
 from test_operators import requantizes
@@ -20,10 +20,20 @@ PROBLEMS_AN_OPERATOR = 12
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("target", ["nucleo_g0b1re", "m3", "m4"])
+@pytest.mark.parametrize(
+    ("target", "emulator"),
+    [
+        ("nucleo_g0b1re", "virtual"),
+        ("m3", "virtual"),
+        ("m4", "virtual"),
+        ("m7", "virtual"),
+        ("m33", "qemu"),
+        ("m55", "qemu"),
+    ],
+)
 @pytest.mark.parametrize("rounding", ["single", "shift"])
 def test_a_board_gives_the_interpreters_bytes(
-    rounding: Rounding, target: str, compiler, tmp_path: Path
+    rounding: Rounding, target: str, emulator: EmulatorName, compiler, tmp_path: Path
 ) -> None:
     need_compiler(compiler)
     problems = [
@@ -36,6 +46,6 @@ def test_a_board_gives_the_interpreters_bytes(
     assert graph.rounding == rounding
     board = board_of(target)
     elf = build(generate(graph, board, tmp_path, self_test=0), compiler).elf
-    with linked(elf, board, "virtual") as link:
+    with linked(elf, board, emulator) as link:
         found = verify(link, graph, [x for p in named for x in p.arrays])
     assert found.is_equal, [named[int(d.output[1:].split("/")[0])] for d in found.differences]

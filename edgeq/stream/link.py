@@ -218,8 +218,12 @@ class Link:
     def _run(self, run: Run) -> Result | None:
         """The result of a run; None if the device does not hold its inputs."""
         session = self._session
+        # Shares of the time-out, so that several tries fit whatever a stall has taught. A
+        # device that still computes answers each from the one run.
         patience = session.patience(
-            "no RESULT for RUN", session.timeout_s, 2.0 * session.result_s
+            "no RESULT for RUN",
+            session.timeout_s / 8.0,
+            min(2.0 * session.result_s, session.timeout_s / 16.0),
         )
         assembler = Assembler()
         furthest = -1
