@@ -223,7 +223,7 @@ class _Chooser:
         for part in parts:
             layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
             found = self.choice(whole.node, part.op, layer)
-            choices[part.role] = replace(found, macs=found.macs * part.rows)
+            choices[part.role] = replace(found, macs=found.macs * part.calls)
 
         def emit(op: Any, layer: Layer) -> LayerCode:
             codes = {p.role: choices[p.role].emit(p.op, choices[p.role].layer) for p in parts}

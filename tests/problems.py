@@ -96,7 +96,7 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
 
 @st.composite
 def conv_depthwise(draw: Draw) -> Problem:
-    """Rows of whole words; a filter of 3 x 3 as networks have it, or any not dilated."""
+    """Rows of whole words, some at once; 3 x 3 as networks have it, or any not dilated."""
     is_usual = draw(st.booleans())
     window, height, width = draw(usual_windows() if is_usual else windows())
     window = replace(window, dilation_h=1)
@@ -114,7 +114,9 @@ def conv_depthwise(draw: Draw) -> Problem:
         fields |= {"output_zero_point": -128, "activation_min": -128, "activation_max": 127}
     x = activation((1, height, width, channels))
     inputs = (x, *(constant(data) for data in (weights, bias, weights2, bias2)))
-    op = QuantizedConvDepthwise(conv, QuantizedDepthwiseConv2D(window, **fields))
+    out_h, _ = window.output_extent(height, width)
+    rows = draw(st.sampled_from([n for n in range(1, out_h + 1) if out_h % n == 0]))
+    op = QuantizedConvDepthwise(conv, QuantizedDepthwiseConv2D(window, **fields), rows)
     return build(op, inputs, (int8_values(draw(seeds), x.shape),))
 
 

@@ -91,6 +91,28 @@ def test_the_tensor_in_between_shrinks_to_the_rows_that_the_filter_reaches() -> 
     )
 
 
+def test_more_rows_are_made_at_once_where_another_layer_needs_more_memory() -> None:
+    net = IntegerNetwork((1, 16, 16, 4))
+    wide = net.conv("input", 14, Window(2, 2, 2, 2))  # 8x8x14 beside 16x16x4
+    small = depthwise(net, net.conv(wide, 64, POINT), HALVED)  # 8x8x64 between, 4x4x64
+    net.conv(small, 208, POINT)  # 16 * 208 bytes and what is left of 16 * 64
+    graph = net.build()
+    fused = fuse_rows(graph)
+    assert names(fused) == ["conv_2d", "conv_depthwise", "conv_2d"]
+    node = fused.nodes[1]
+    assert isinstance(node.op, QuantizedConvDepthwise)
+    assert node.op.rows_at_once == 2, "of 4: five of eight rows in between"
+    one = with_op(fused, replace(node.op, rows_at_once=1))
+    four = with_op(fused, replace(node.op, rows_at_once=4))
+    assert bound_of(one) == bound_of(fused) < bound_of(four)
+    assert copied_nbytes(one) == 3 * copied_nbytes(fused) > 0 == copied_nbytes(four)
+    for other in (one, fused, four):
+        check_plan(other, plan_memory(other))
+        check_outputs(graph, other)
+    with pytest.raises(GraphError, match="4 rows, must be a multiple of 3"):
+        with_op(fused, replace(node.op, rows_at_once=3))
+
+
 def test_what_is_not_at_the_peak_stays_as_it_is() -> None:
     net = bottleneck()
     wide = net.conv(net.nodes[-1].name, 64, Window(3, 3))  # 6x6x64 from 8x8x16: small
@@ -292,8 +314,11 @@ def test_a_fused_layer_is_proven_saved_and_digested_as_any(tmp_path: Path) -> No
 
 
 def with_op(graph: Graph, op: QuantizedConvDepthwise) -> Graph:
-    (node,) = graph.nodes
-    nodes = [Node(op, node.inputs, node.outputs)]
+    """The graph with another operator in the place of its CONV_DEPTHWISE."""
+    nodes = [
+        Node(op, n.inputs, n.outputs) if isinstance(n.op, QuantizedConvDepthwise) else n
+        for n in graph.nodes
+    ]
     return Graph.build(graph.name, graph.tensors.values(), nodes, graph.inputs, graph.outputs)
 
 
@@ -307,6 +332,7 @@ def test_a_file_with_one_operator_in_the_place_of_another_is_refused(
     wrong = object.__new__(QuantizedConvDepthwise)
     object.__setattr__(wrong, "conv", node.op.depthwise)
     object.__setattr__(wrong, "depthwise", node.op.depthwise)
+    object.__setattr__(wrong, "rows_at_once", 1)
     tensors = MappingProxyType(dict(fused.tensors))
     nodes = (Node(wrong, node.inputs, node.outputs),)
     save_graph(replace(fused, tensors=tensors, nodes=nodes), path)

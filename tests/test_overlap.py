@@ -200,7 +200,7 @@ def rows_read(problem: Problem) -> list[tuple[int, int] | None]:
         problem.inputs[0].shape
     )
     if isinstance(op, QuantizedConvDepthwise):
-        return rows_read_once(op.depthwise.window, height, width * channels, problem.output)
+        return rows_read_once(op, height, width * channels, problem.output)
     rows: list[tuple[int, int] | None] = []
     output = (1,) * (4 - len(problem.output.shape)) + tuple(problem.output.shape)
     for y in range(output[1]):
@@ -232,14 +232,16 @@ def rows_read(problem: Problem) -> list[tuple[int, int] | None]:
 
 
 def rows_read_once(
-    window: Window, height: int, row_nbytes: int, output: Tensor
+    op: QuantizedConvDepthwise, height: int, row_nbytes: int, output: Tensor
 ) -> list[tuple[int, int] | None]:
-    """As rows_read of a kernel that keeps what it has read: each row is read once."""
+    """As rows_read, of what is made at once: what has been read is kept, and not read again."""
+    window = op.depthwise.window
     rows: list[tuple[int, int] | None] = []
     seen: set[int] = set()
-    for y in range(output.shape[1]):
-        top = y * window.stride_h - window.pad_top
-        wanted = {r for r in range(top, top + window.filter_h) if 0 <= r < height} - seen
+    for y in range(0, output.shape[1], op.rows_at_once):
+        last = y + op.rows_at_once - 1
+        top, end = (r * window.stride_h - window.pad_top for r in (y, last))
+        wanted = {r for r in range(top, end + window.filter_h) if 0 <= r < height} - seen
         seen |= wanted
         rows.append(
             (min(wanted) * row_nbytes, (max(wanted) + 1) * row_nbytes) if wanted else None

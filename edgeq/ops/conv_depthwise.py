@@ -1,8 +1,8 @@
 """CONV_DEPTHWISE: a 1x1 CONV_2D and the DEPTHWISE_CONV_2D that reads it, row by row.
 
 No file has it: passes/fuse_rows.py makes it where the tensor in between is what needs the most
-memory. Of that tensor only filter_h rows exist at a time, in scratch; each row is computed
-once. Twin: firmware_gen/kernels/conv_depthwise.h and conv_depthwise.py.
+memory. Of that tensor only those rows exist at a time, in scratch, that some rows of the output
+need; each row is computed once. Twin: firmware_gen/kernels/conv_depthwise.h and its generator.
 """
 
 from __future__ import annotations
@@ -34,14 +34,19 @@ class QuantizedConvDepthwise(IntegerOp):
     name = "conv_depthwise"
     conv: QuantizedConv2D
     depthwise: QuantizedDepthwiseConv2D
+    rows_at_once: int = 1  # of the output; its rows are a multiple
 
     def __post_init__(self) -> None:
         """Refuse what cannot run by rows.
 
         Raises:
             GraphError: the convolution is not one pixel to one pixel, or the depthwise filter
-                is dilated in height, or the two round differently.
+                is dilated in height, or the two round differently, or no rows are made.
         """
+        if self.rows_at_once < 1:
+            raise GraphError(
+                f"conv_depthwise: rows_at_once is {self.rows_at_once}, must be 1 or more"
+            )
         if self.conv.window != Window(1, 1):
             raise GraphError("conv_depthwise: the convolution must be 1x1, without stride")
         if self.depthwise.window.dilation_h != 1:
@@ -76,6 +81,11 @@ class QuantizedConvDepthwise(IntegerOp):
                     f"conv_depthwise: a row of {shape} has {shape[2] * shape[3]} bytes, must "
                     f"be a multiple of {ROW_ALIGNMENT}"
                 )
+        if output[1] % self.rows_at_once:
+            raise GraphError(
+                f"conv_depthwise: the output has {output[1]} rows, must be a multiple of "
+                f"{self.rows_at_once}, which are made at once"
+            )
         return (output,)
 
     def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
@@ -97,15 +107,23 @@ class QuantizedConvDepthwise(IntegerOp):
         expanded = self.expanded_shape(*shapes)
         return self.conv.macs(*shapes[:3]) + self.depthwise.macs(expanded, *shapes[3:])
 
+    @property
+    def rows(self) -> int:
+        """Rows of the tensor in between that exist at a time."""
+        window = self.depthwise.window
+        return (self.rows_at_once - 1) * window.stride_h + window.filter_h
+
     def rows_nbytes(self, *shapes: Shape) -> int:
-        """Bytes of filter_h rows of the tensor in between."""
+        """Bytes of these rows."""
         _, _, width, channels = self.expanded_shape(*shapes)
-        return self.depthwise.window.filter_h * width * channels
+        return self.rows * width * channels
 
     def copied_nbytes(self, *shapes: Shape) -> int:
-        """Bytes of rows that are moved up, or laid out again, for the rows after the first."""
+        """Bytes that take about as long as a copy: each time but the first, filter_h rows."""
         (output,) = self.infer_shapes(*shapes)
-        return (output[1] - 1) * self.rows_nbytes(*shapes)
+        _, _, width, channels = self.expanded_shape(*shapes)
+        again = output[1] // self.rows_at_once - 1
+        return again * self.depthwise.window.filter_h * width * channels
 
     def scratch_nbytes(self, *shapes: Shape) -> int:
         """The rows, and what the portable kernel of the depthwise filter wants."""
@@ -113,22 +131,23 @@ class QuantizedConvDepthwise(IntegerOp):
         return self.rows_nbytes(*shapes) + self.depthwise.scratch_nbytes(expanded, *shapes[3:])
 
     def overlap_nbytes(self, position: int, *shapes: Shape) -> int | None:
-        """By output rows; each needs of the input only rows that scratch does not hold.
+        """By what is made at once: it needs of the input only rows that scratch does not hold.
 
-        All that a row needs is in scratch before any of it is written, so that it may lie
-        over that: what counts is what later rows need.
+        All that it needs is in scratch before any of it is written, so that it may lie over
+        that: what counts is what is needed later.
         """
         _, height, width, channels = shapes[0]
         (output,) = self.infer_shapes(*shapes)
         window = self.depthwise.window
         firsts: list[int | None] = []
         made = 0  # rows above it have been read
-        for y in range(output[1]):
+        for y in range(0, output[1], self.rows_at_once):
             top = y * window.stride_h - window.pad_top
-            first, end = max(top, made), min(top + window.filter_h, height)
+            first, end = max(top, made), min(top + self.rows, height)
             firsts.append(first * width * channels if first < end else None)
             made = max(made, end)
-        return rows_overlap(output[2] * output[3], [*firsts[1:], None])
+        nbytes = self.rows_at_once * output[2] * output[3]
+        return rows_overlap(nbytes, [*firsts[1:], None])
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """One after the other."""

@@ -8,6 +8,7 @@ and not to the passes that take out dead work; it comes after them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from edgeq.errors import GraphError
@@ -33,7 +34,8 @@ def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
     """The same function with pairs fused, as few as give the least lower bound of the plan.
 
     Pair after pair is fused whose tensor lives at the peak; of the graphs on the way, the best
-    is taken, if it gains LEAST_GAIN_NBYTES, and what it can do without is undone.
+    is taken, if it gains LEAST_GAIN_NBYTES, and what it can do without is undone. As many rows
+    are made at once as that allows.
     Deterministic.
 
     Raises:
@@ -60,7 +62,29 @@ def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
         without = _fused(start, pairs, fewer)
         if lower_bound(layout_of(without, scratch_of(without)))[0] <= least:
             best = fewer
-    return _fused(start, pairs, best)
+    return _with_more_rows(_fused(start, pairs, best), best, scratch_of, least)
+
+
+def _with_more_rows(
+    graph: Graph, names: tuple[str, ...], scratch_of: ScratchOf, bound: int
+) -> Graph:
+    """As many rows at once as the bound has room for: then fewer are gone over again."""
+    for name in names:
+        height = graph.tensors[name].shape[1]
+        for rows in (n for n in range(height, 1, -1) if height % n == 0):
+            more = _with_rows(graph, name, rows)
+            if lower_bound(layout_of(more, scratch_of(more)))[0] <= bound:
+                graph = more
+                break
+    return graph
+
+
+def _with_rows(graph: Graph, name: str, rows: int) -> Graph:
+    nodes = {node.name: node for node in graph.nodes}
+    op = nodes[name].op
+    assert isinstance(op, QuantizedConvDepthwise)
+    node = replace(nodes[name], op=replace(op, rows_at_once=rows))
+    return rebuilt(graph, {name: node}, {})
 
 
 def _pairs(graph: Graph) -> dict[str, str]:

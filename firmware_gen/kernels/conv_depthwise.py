@@ -1,4 +1,4 @@
-"""CONV_DEPTHWISE in C: any kernel of CONV_2D and any of DEPTHWISE_CONV_2D, a row at a time.
+"""CONV_DEPTHWISE in C: any kernel of CONV_2D and any of DEPTHWISE_CONV_2D, some rows at a time.
 
 Twin of edgeq/ops/conv_depthwise.py.
 """
@@ -17,7 +17,7 @@ EXPAND, DEPTHWISE = "expand", "depthwise"
 
 @dataclass(frozen=True, slots=True)
 class RowLayer(Layer):
-    """A layer that is given rows as `x` and writes one as `out`."""
+    """A layer that is given rows as `x` and writes rows as `out`."""
 
     def read(self, index: int, ctype: str = "int8_t") -> str:
         """The parameter of the function, or a constant."""
@@ -29,19 +29,20 @@ class RowLayer(Layer):
 
 
 def parts(op: QuantizedConvDepthwise, layer: Layer) -> tuple[Part, ...]:
-    """The CONV_2D of one row to one, and the DEPTHWISE_CONV_2D of filter_h rows to one."""
+    """The CONV_2D of one row to one, and the DEPTHWISE_CONV_2D of `rows` to rows_at_once."""
     _, height, width, channels = layer.inputs[0].shape
     _, _, _, expanded = op.expanded_shape(*layer.shapes())
     _, out_h, out_w, outputs = layer.outputs[0].shape
     window = op.depthwise.window
-    # Of a single row, the vertical stride does not matter: kernels like one for both.
-    of_rows = replace(window, stride_h=window.stride_w, pad_top=0, pad_bottom=0)
+    of_rows = replace(window, pad_top=0, pad_bottom=0)
+    if op.rows_at_once == 1:  # the vertical stride does not matter; kernels like one for both
+        of_rows = replace(of_rows, stride_h=window.stride_w)
     return (
         Part(
             EXPAND,
             op.conv,
             _row_layer(layer, EXPAND, 1, (1, 1, width, channels), (1, 1, width, expanded)),
-            rows=height,
+            calls=height,
         ),
         Part(
             DEPTHWISE,
@@ -50,10 +51,10 @@ def parts(op: QuantizedConvDepthwise, layer: Layer) -> tuple[Part, ...]:
                 layer,
                 DEPTHWISE,
                 3,
-                (1, window.filter_h, width, expanded),
-                (1, 1, out_w, outputs),
+                (1, op.rows, width, expanded),
+                (1, op.rows_at_once, out_w, outputs),
             ),
-            rows=out_h,
+            calls=out_h // op.rows_at_once,
         ),
     )
 
@@ -81,22 +82,22 @@ def emit(op: QuantizedConvDepthwise, layer: Layer) -> LayerCode:
         parameters={
             "expand": layer.own(EXPAND),
             "depthwise": layer.own(DEPTHWISE),
-            "filter_h": window.filter_h,
-            "stride_h": window.stride_h,
+            "rows": op.rows,
+            "step": op.rows_at_once * window.stride_h,
             "pad_top": window.pad_top,
             "fill": op.depthwise.input_zero_point,
             "height": height,
-            "output_height": out_h,
+            "count": out_h // op.rows_at_once,
             "x_row_nbytes": width * channels,
-            "row_nbytes": op.rows_nbytes(*layer.shapes()) // window.filter_h,
-            "output_row_nbytes": out_w * outputs,
+            "row_nbytes": op.rows_nbytes(*layer.shapes()) // op.rows,
+            "output_nbytes": op.rows_at_once * out_w * outputs,
         },
         calls=((layer.read(0), layer.scratch("int8_t"), layer.write()),),
     )
 
 
 def scratch_nbytes(op: QuantizedConvDepthwise, *shapes: Shape) -> int:
-    """The rows that the filter reaches."""
+    """The rows in between that exist at a time."""
     return op.rows_nbytes(*shapes)
 
 

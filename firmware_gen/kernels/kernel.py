@@ -147,7 +147,7 @@ class Part:
     role: str
     op: IntegerOp
     layer: Layer  # as the kernel of `op` sees it: from `x` to `out`
-    rows: int  # how often it is called
+    calls: int  # in a run
 
 
 def no_parts(op: IntegerOp, layer: Layer) -> tuple[Part, ...]:
