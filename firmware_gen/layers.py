@@ -203,7 +203,8 @@ class _Chooser:
     def _why_not(self, variant: Variant, op: Any, layer: Layer) -> str | None:
         tensors = (*layer.inputs, *layer.outputs)
         key = (
-            variant.header,
+            self.target,
+            variant.name,
             op,
             *(t.shape if t.data is None else id(t.data) for t in tensors),
         )

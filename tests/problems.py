@@ -100,7 +100,9 @@ def conv_depthwise(draw: Draw) -> Problem:
     is_usual = draw(st.booleans())
     window, height, width = draw(usual_windows() if is_usual else windows())
     window = replace(window, dilation_h=1)
-    channels, expanded = draw(st.sampled_from(((4, 8), (8, 4), (8, 12), (1, 4), (3, 8))))
+    channels, expanded = draw(
+        st.sampled_from(((4, 8), (8, 4), (8, 12), (1, 4), (3, 8), (4, 16), (3, 20)))
+    )
     width += 0 if channels % 4 == 0 else -width % 4
     outputs = expanded * (1 if is_usual else draw(st.sampled_from((1, 1, 2))))
     weights, bias = filter_and_bias(draw, (expanded, 1, 1, channels), expanded)

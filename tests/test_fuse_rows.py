@@ -95,7 +95,7 @@ def test_more_rows_are_made_at_once_where_another_layer_needs_more_memory() -> N
     net = IntegerNetwork((1, 16, 16, 4))
     wide = net.conv("input", 14, Window(2, 2, 2, 2))  # 8x8x14 beside 16x16x4
     small = depthwise(net, net.conv(wide, 64, POINT), HALVED)  # 8x8x64 between, 4x4x64
-    net.conv(small, 208, POINT)  # 16 * 208 bytes and what is left of 16 * 64
+    net.conv(small, 224, POINT)  # 16 * 224 bytes and what is left of 16 * 64
     graph = net.build()
     fused = fuse_rows(graph)
     assert names(fused) == ["conv_2d", "conv_depthwise", "conv_2d"]
