@@ -211,9 +211,9 @@ def check_fit(
     """Refuse a model that cannot fit, before anything is built.
 
     Raises:
-        BoardError: the arena, the stack and the program's least memory exceed the ram, all
-            rams if there are several, or constants and the least code exceed the flash; with
-            the bytes of each.
+        BoardError: the arena, the stack and the program's least memory exceed the ram, or no
+            places in several rams were found, or constants and the least code exceed the
+            flash; with the bytes of each.
     """
     stack = stack_nbytes + GUARD_NBYTES
     flash = constant_nbytes + PROGRAM_FLASH_NBYTES
@@ -221,6 +221,9 @@ def check_fit(
     if plan.arenas[0] + stack + PROGRAM_RAM_NBYTES > board.ram.nbytes:
         ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
         there = ", ".join(f"'{m.name}' has {m.nbytes}" for m in board.of_kind("ram"))
+        if len(board.of_kind("ram")) > 1:
+            name, place = max(plan.placements.items(), key=lambda item: item[1].nbytes)
+            there += f"; each buffer must lie in one, the largest is '{name}', {place.nbytes}"
         found.append(
             f"{ram} bytes of ram needed (arena {plan.arena_nbytes}, stack {stack}, program "
             f"{PROGRAM_RAM_NBYTES}), {there}"
