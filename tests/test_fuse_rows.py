@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from cli import CommandLine
+from firmware_matrix import board_of
 from host_c import planned, run_model
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -36,9 +38,12 @@ from edgeq.passes.arrange import (
 from edgeq.passes.fuse_rows import LEAST_GAIN_NBYTES, fuse_rows
 from edgeq.passes.insert_moves import COPY_PRICE
 from edgeq.passes.prove_accumulators import prove_accumulators
-from firmware_gen.cores import CORES, PORTABLE, Target
+from firmware_gen import generate
+from firmware_gen.arenas import PROGRAM_RAM_NBYTES
+from firmware_gen.cores import CORES, PORTABLE, Target, core_of
 from firmware_gen.kernels import conv_2d, depthwise_conv_2d
 from firmware_gen.layers import arranged, choose_kernels, scratch_of
+from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import model_code
 
 POINT, SAME3 = Window(1, 1), Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
@@ -276,6 +281,32 @@ def test_speed_keeps_layers_apart_where_the_ram_has_room() -> None:
         assert len(found.graph.nodes) == count
         assert f"instead of {apart}" in found.why
         assert ("the ram has room" in found.why) == (count == 2)
+
+
+@pytest.mark.parametrize("missing", [0, 4])
+def test_generated_firmware_knows_the_room_of_its_board(missing: int, tmp_path: Path) -> None:
+    graph, board = bottleneck().build(), board_of("m4")
+    target = core_of(board).target
+    apart = plan_memory(graph, scratch_of(choose_kernels(graph, target))).arena_nbytes
+    taken = PROGRAM_RAM_NBYTES + GUARD_NBYTES + STACK_NBYTES
+    ram = replace(board.ram, nbytes=apart + taken - missing)
+    small = replace(board, memories=(board.flash, ram))
+    made = generate(graph, small, tmp_path, optimize="speed")
+    assert ("conv_depthwise" in names(made.optimized)) == (missing > 0)
+    why = json.loads((tmp_path / "manifest.json").read_text("utf-8"))["layers_in_one"]
+    assert f"instead of {apart}" in why
+
+
+def test_generate_names_layers_in_one_and_what_they_save(edgeq_command: CommandLine) -> None:
+    save_graph(bottleneck().build(), Path("net.edgeq"))
+    arguments = ("generate", "net.edgeq", "--board", "mps2_an386", "-o", "out")
+    found = json.loads(edgeq_command(*arguments, "--json").out)
+    (layer,) = found["kernels"]["layers"]
+    assert found["kernels"]["layers_in_one"].startswith("in one: ")
+    text = " ".join(edgeq_command(*arguments).out.split())
+    assert f"{layer['layer']}: two layers {found['kernels']['layers_in_one']}" in text
+    for part in layer["parts"]:
+        assert f"{layer['layer']}_{part['role']} conv_depthwise {part['kernel']}" in text
 
 
 def test_a_small_gain_is_not_worth_rows_that_are_gone_over_again() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from edgeq.board import Board, load_board
 from edgeq.cli.firmware import built, quantized_model
@@ -153,7 +154,11 @@ def _kernels(firmware: GeneratedFirmware, why: bool) -> RenderableType:
             )
         )
     has_more = core_of(firmware.board).target.has_dsp
-    return picture.kernels_picture(rows, manifest.optimize, firmware.board.core, has_more, why)
+    table = picture.kernels_picture(rows, manifest.optimize, firmware.board.core, has_more, why)
+    fused = ", ".join(layer.layer for layer in manifest.layers if layer.parts)
+    if not fused:
+        return table
+    return Group(table, Text(f"{fused}: two layers {manifest.layers_in_one}"))
 
 
 def _generated(
