@@ -97,6 +97,17 @@ def test_the_hottest_buffers_are_in_the_fast_region() -> None:
     assert where["conv_2d0"] == 1
 
 
+def test_each_region_is_as_small_as_it_gets() -> None:
+    graph = wide_network()
+    first = graph.nodes[0]
+    plan = plan_memory(graph, {}, (4096, 1 << 20))
+    slow = {n: p.nbytes for n, p in plan.placements.items() if p.arena == 1}
+    assert slow == {"input": 6400, first.name: 12800, "conv_2d1": 6400, "conv_2d2": 6400}
+    distance = first.op.overlap_nbytes(0, *(t.shape for t in graph.tensors_of(first.inputs)))
+    # The output may begin so far below its input, though the region has room for both apart.
+    assert distance + 6400 <= plan.arenas[1] < 6400 + 12800
+
+
 def split_board(first: int = 12_288) -> Board:
     """An emulator's machine, its ram as two regions with a hole between them."""
     board = board_of("m4")

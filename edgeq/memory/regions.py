@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeq.graph import Graph
-from edgeq.memory.blocks import Block, Layout, scratch_name
+from edgeq.memory.blocks import Block, Layout, lower_bound, scratch_name
 from edgeq.memory.search import find_offsets
 from edgeq.ops.op import IntegerOp
 
@@ -23,7 +23,8 @@ def spread(graph: Graph, layout: Layout, capacities: Sequence[int]) -> Spread | 
     """Places for all blocks within arenas of these sizes; None if none is found.
 
     Each block in turn goes into the first region in which it and all that are there already
-    find offsets; the hottest first, and if that fails, the largest first. Deterministic.
+    find offsets; the hottest first, and if that fails, the largest first. Then each region is
+    made as small as it gets. Deterministic.
     """
     heat = _heat(graph, layout)
     blocks = range(len(layout.blocks))
@@ -38,18 +39,20 @@ def spread(graph: Graph, layout: Layout, capacities: Sequence[int]) -> Spread | 
 
 def _assigned(layout: Layout, order: Sequence[int], capacities: Sequence[int]) -> Spread | None:
     members: list[list[int]] = [[] for _ in capacities]
-    places: list[dict[int, int]] = [{} for _ in capacities]
     for block in order:
         for region, capacity in enumerate(capacities):
             wanted = sorted([*members[region], block])
-            size, offsets = find_offsets(_part(layout, wanted), capacity, TRIALS)
-            if size <= capacity:
+            if find_offsets(_part(layout, wanted), capacity, TRIALS)[0] <= capacity:
                 members[region] = wanted
-                places[region] = dict(zip(wanted, offsets, strict=True))
                 break
         else:
             return None
-    found = {b: (r, at) for r, region in enumerate(places) for b, at in region.items()}
+    found: dict[int, tuple[int, int]] = {}
+    for region, wanted in enumerate(members):
+        part = _part(layout, wanted)
+        # The search that has stopped at the capacity, gone on with.
+        _, offsets = find_offsets(part, lower_bound(part)[0], TRIALS)
+        found |= {b: (region, at) for b, at in zip(wanted, offsets, strict=True)}
     return [found[b] for b in range(len(layout.blocks))]
 
 
