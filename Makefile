@@ -52,6 +52,7 @@ bench-quantizer: $(VENV)/.test
 	@$(PIP) install --quiet ai-edge-quantizer \
 	    || echo "make: ai-edge-quantizer cannot be installed here"
 	@$(BIN)/python tools/bench_quantizer.py $(BENCH_ARGS)
+	@$(BIN)/python tools/bench_accuracy.py
 
 clean:
 	@echo "make: removing $(VENV), build/, dist/ and caches"

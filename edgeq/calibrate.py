@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from edgeq.calibration import Observer, Range, choose, parse_choices
 from edgeq.calibration.minmax import MinMaxObserver
-from edgeq.errors import DataError, GraphError
-from edgeq.float_run import run_float
+from edgeq.errors import GraphError
+from edgeq.float_run import run_finite
 from edgeq.graph import Graph
 from edgeq.ops.op import FloatOp
 from edgeq.samples import BATCH, Samples, SampleStream, check_samples
@@ -46,11 +44,7 @@ def calibrate(
     done = 0
     for batch in stream:
         count = next(iter(batch.values())).shape[0]
-        for name, values in run_float(graph, batch).items():
-            if not (np.isfinite(values.min()) and np.isfinite(values.max())):
-                raise DataError(
-                    f"'{name}' becomes NaN or infinite on samples {done} to {done + count - 1}"
-                )
+        for name, values in run_finite(graph, batch, done).items():
             observers[name].update(values)
         done += count
         if progress is not None:

@@ -70,7 +70,9 @@ def read_labelled(path: Path) -> tuple[Array, Array]:
     inputs, labels = archive["inputs"], archive["labels"]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(f"{path}: labels are {labels.dtype}{labels.shape}, must be whole (N,)")
-    if inputs.shape[:1] != labels.shape or len(labels) == 0:
+    if len(labels) == 0:
+        raise DataError(f"{path}: no samples, must be at least one")
+    if inputs.shape[:1] != labels.shape:
         raise DataError(f"{path}: {inputs.shape[:1]} inputs for {labels.shape} labels")
     return inputs, labels
 
@@ -151,6 +153,8 @@ def to_input(
 def _shaped(x: Array, tensor: Tensor) -> Array:
     if x.shape == tensor.shape[1:] and x.ndim:
         return x[np.newaxis]
+    if x.shape[:1] == (0,):
+        raise DataError(f"'{tensor.name}': no samples, must be at least one")
     if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:] or x.shape[0] == 0:
         wanted = ", ".join(["samples", *(str(e) for e in tensor.shape[1:])])
         raise DataError(f"'{tensor.name}': input shape is {x.shape}, must be ({wanted})")

@@ -90,6 +90,19 @@ def evaluate(
     return score(scores, labels)
 
 
+def check_labels(labels: Array, classes: int) -> None:
+    """Refuse class numbers that are none of the network's.
+
+    Raises:
+        DataError: says how far they reach.
+    """
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"labels reach from {labels.min()} to {labels.max()}, "
+            f"the network has {classes} classes"
+        )
+
+
 def score(scores: Array, labels: Array) -> Evaluation:
     """The evaluation of scores (N, classes) against labels (N,).
 
@@ -97,11 +110,7 @@ def score(scores: Array, labels: Array) -> Evaluation:
         DataError: a label is no class of the network.
     """
     classes = scores.shape[1]
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(
-            f"labels reach from {labels.min()} to {labels.max()}, "
-            f"the network has {classes} classes"
-        )
+    check_labels(labels, classes)
     predicted = scores.argmax(1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)

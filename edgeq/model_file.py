@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import GraphError, ImportFailure
+from edgeq.files import write_whole
 from edgeq.graph import Array, Graph, Node, Op, QuantParams, Tensor
 from edgeq.ops import OPERATORS, IntegerOp, Window
 
@@ -56,14 +57,16 @@ def save_graph(graph: Graph, path: Path) -> None:
             for n in graph.nodes
         ],
     }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        _write(archive, _HEADER, json.dumps(header, indent=1).encode())
+        for index, tensor in enumerate(graph.tensors.values()):
+            if tensor.data is not None:
+                stream = io.BytesIO()
+                np.save(stream, tensor.data, allow_pickle=False)
+                _write(archive, f"{index}.npy", stream.getvalue())
     try:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            _write(archive, _HEADER, json.dumps(header, indent=1).encode())
-            for index, tensor in enumerate(graph.tensors.values()):
-                if tensor.data is not None:
-                    stream = io.BytesIO()
-                    np.save(stream, tensor.data, allow_pickle=False)
-                    _write(archive, f"{index}.npy", stream.getvalue())
+        write_whole(path, content.getvalue())
     except OSError as error:
         raise ImportFailure(f"{path}: cannot be written: {error.strerror or error}") from error
 

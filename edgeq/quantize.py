@@ -8,7 +8,7 @@ the graph, and puts a QUANTIZE where a concatenation's input has another scale t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,19 +56,76 @@ def quantize(
 
     `method`: how ranges are chosen, as in calibrate.calibrate; `scheme`: the kinds of grids and
     the bits of filters; `correct`: what is done against the loss (correction.CORRECTIONS),
-    None: bias-analytic, or rounding and bias where filters have less than 8 bits.
-    `rounding` is the profile of requantization (docs/numerics.md). Inputs and outputs of the
-    result are int8. `note` is told what was done and what deserves
+    None: default_corrections. `rounding` is the profile of requantization (docs/numerics.md).
+    Inputs and outputs of the result are int8. `note` is told what was done and what deserves
     attention: a set of one sample, constant activations, filters of nothing but zeros.
 
     Raises:
         DataError: the samples do not fit the graph's inputs, or hold NaN.
         QuantizeError: the graph cannot be quantized; names the layer.
     """
+    calibrated = calibrate_and_rewrite(
+        graph,
+        samples,
+        method=method,
+        scheme=scheme,
+        correct=correct,
+        progress=progress,
+        note=note,
+    )
+    return calibrated.quantized(correct=correct, rounding=rounding, progress=progress)
+
+
+def default_corrections(scheme: Scheme) -> str:
+    """What is done against the loss where nobody says."""
+    return "bias-analytic" if scheme.weight_bits == MOST_BITS else "rounding,bias"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A float network that is ready for its grids: what several quantizations may share."""
+
+    graph: Graph  # float, rewritten: the function that the integers stand for
+    ranges: Mapping[str, Range]
+    stream: SampleStream
+    scheme: Scheme
+
+    def quantized(
+        self,
+        *,
+        scheme: Scheme | None = None,
+        correct: str | Iterable[str] | None = None,
+        rounding: Rounding = "tflm",
+        progress: CalibrationProgress | None = None,
+    ) -> Graph:
+        """The integer graph, after those of `correct` that come after calibration.
+
+        `scheme` may have other bits than the one calibrated for.
+
+        Raises:
+            QuantizeError: the graph cannot be quantized; names the layer.
+        """
+        scheme = scheme or self.scheme
+        names = parse_corrections(default_corrections(scheme) if correct is None else correct)
+        corrected = after_calibration(
+            self.graph, self.ranges, self.stream, scheme, names, progress
+        )
+        return quantize_with_ranges(corrected, self.ranges, rounding, scheme=scheme)
+
+
+def calibrate_and_rewrite(
+    graph: Graph,
+    samples: Samples | SampleStream,
+    *,
+    method: str | Iterable[str] = DEFAULT_METHOD,
+    scheme: Scheme | None = None,
+    correct: str | Iterable[str] | None = None,
+    progress: CalibrationProgress | None = None,
+    note: Note = lambda text: None,
+) -> Calibrated:
+    """The first half of `quantize`, with the same arguments and errors."""
     scheme = scheme or Scheme()
-    if correct is None:
-        correct = "bias-analytic" if scheme.weight_bits == MOST_BITS else "rounding,bias"
-    names = parse_corrections(correct)
+    names = parse_corrections(default_corrections(scheme) if correct is None else correct)
     prepared = run_passes(graph)
     check_constants(prepared, note)
     stream = samples if isinstance(samples, SampleStream) else SampleStream(prepared, samples)
@@ -78,8 +135,7 @@ def quantize(
         prepared, stream, method=method, symmetric=scheme.is_symmetric, progress=progress
     )
     check_calibration(ranges, stream, note)
-    prepared = after_calibration(prepared, ranges, stream, scheme, names, progress)
-    return quantize_with_ranges(prepared, ranges, rounding, scheme=scheme)
+    return Calibrated(prepared, ranges, stream, scheme)
 
 
 def quantize_with_ranges(

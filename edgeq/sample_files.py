@@ -46,7 +46,7 @@ class SampleFiles:
             raise DataError(f"{graph.name}: has {len(graph.inputs)} inputs, must have one")
         self._graph, self._path, self._scale, self._note = graph, path, input_scale, note
         self._noted = False
-        self._count, self._parts = _open(path, graph.input_tensors()[0])
+        self._count, self._parts = _open(path, graph.input_tensors()[0], note)
         self._limit = self._count if limit is None else min(limit, self._count)
 
     def __len__(self) -> int:
@@ -74,12 +74,12 @@ class SampleFiles:
 _Parts = Callable[[], Iterator[Array]]
 
 
-def _open(path: Path, tensor: Tensor) -> tuple[int, _Parts]:
+def _open(path: Path, tensor: Tensor, note: Note) -> tuple[int, _Parts]:
     """How many samples there are, and what reads them."""
     if path.is_dir():
-        return _folder(path, tensor)
+        return _folder(path, tensor, note)
     if path.suffix.lower() in SOUNDS:
-        return _sounds([path], tensor)
+        return _sounds([path], tensor, note)
     if path.suffix.lower() in IMAGES:
         return 1, lambda: iter([_image(path, tensor)])
     if path.suffix.lower() == ".npz":
@@ -150,7 +150,7 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.gener
     return np.lib.format.read_array_header_2_0(stream)
 
 
-def _folder(path: Path, tensor: Tensor) -> tuple[int, _Parts]:
+def _folder(path: Path, tensor: Tensor, note: Note) -> tuple[int, _Parts]:
     files = sorted(p for p in path.rglob("*") if p.is_file())
     images = [p for p in files if p.suffix.lower() in IMAGES]
     sounds = [p for p in files if p.suffix.lower() in SOUNDS]
@@ -159,7 +159,7 @@ def _folder(path: Path, tensor: Tensor) -> tuple[int, _Parts]:
     if images:
         return len(images), lambda: (_image(p, tensor) for p in images)
     if sounds:
-        return _sounds(sounds, tensor)
+        return _sounds(sounds, tensor, note)
     raise DataError(f"{path}: has no {', '.join((*IMAGES, *SOUNDS))} file, must have some")
 
 
@@ -188,10 +188,11 @@ def _image(path: Path, tensor: Tensor) -> Array:
     return x.reshape(1, height, width, channels)
 
 
-def _sounds(paths: list[Path], tensor: Tensor) -> tuple[int, _Parts]:
+def _sounds(paths: list[Path], tensor: Tensor, note: Note) -> tuple[int, _Parts]:
     length = math.prod(tensor.shape)
     is_sound = max(tensor.shape) == length  # all extents but one are 1
     count = 0
+    rates: dict[int, Path] = {}
     for path in paths:
         with _wav(path) as sound:
             if not is_sound or sound.getnframes() < length:
@@ -201,6 +202,14 @@ def _sounds(paths: list[Path], tensor: Tensor) -> tuple[int, _Parts]:
                     "front end and give them as .npz"
                 )
             count += sound.getnframes() // length
+            rates.setdefault(sound.getframerate(), path)
+    if len(rates) > 1:
+        (one, first), (other, second) = list(rates.items())[:2]
+        raise DataError(
+            f"{second}: has {other} values a second, {first} has {one}; must be the rate that "
+            "the network was trained with"
+        )
+    note(f"sounds of {next(iter(rates))} values a second are taken as the network's own rate")
 
     def parts() -> Iterator[Array]:
         for path in paths:

@@ -15,6 +15,7 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.window import Window
 
+SAME3 = Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
 FLOAT32 = np.dtype(np.float32)
 
 
@@ -44,17 +45,16 @@ class NetworkBuilder:
 def small_network(seed: int = 0) -> Graph:
     """Convolution, depthwise, a residual ADD, CONCATENATION, pooling, a classifier of 5."""
     b = NetworkBuilder((1, 8, 6, 3), seed)
-    same3 = Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
     stem = b.layer(
         "stem",
-        Conv2D(same3, 0.0),
+        Conv2D(SAME3, 0.0),
         "input",
         b.constant("stem/w", 8, 3, 3, 3),
         b.constant("stem/b", 8),
     )
     dw = b.layer(
         "dw",
-        DepthwiseConv2D(same3, 0.0, 6.0),
+        DepthwiseConv2D(SAME3, 0.0, 6.0),
         stem,
         b.constant("dw/w", 3, 3, 8),
         b.constant("dw/b", 8),
@@ -68,6 +68,22 @@ def small_network(seed: int = 0) -> Graph:
         "fc", FullyConnected(), flat, b.constant("fc/w", 5, 192), b.constant("fc/b", 5)
     )
     return b.build(b.layer("prob", Softmax(), fc))
+
+
+def uneven_network(upper: float = np.inf) -> Graph:
+    """Convolution, depthwise, convolution; the depthwise channels' filters span 1:1000."""
+    b = NetworkBuilder((1, 8, 8, 3))
+    window = Window(1, 1)
+    a, p = b.constant("a", 16, 1, 1, 3), b.constant("p", 16)
+    first = b.layer("first", Conv2D(window, 0.0, upper), "input", a, p)
+    taps, q = b.constant("b", 3, 3, 16), b.constant("q", 16)
+    dw = b.layer("dw", DepthwiseConv2D(SAME3, 0.0, upper), first, taps, q)
+    spread = np.logspace(0, -3, 16).astype(np.float32)
+    b.tensors["b"].data[:] *= spread
+    b.tensors["q"].data[:] *= spread
+    last = b.layer("last", Conv2D(window), dw, b.constant("c", 4, 1, 1, 16), b.constant("r", 4))
+    b.tensors["c"].data[:] /= spread
+    return b.build(last)
 
 
 def samples(graph: Graph, count: int, seed: int = 1) -> np.ndarray:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from networks import samples, small_network
+from networks import NetworkBuilder, samples, small_network, uneven_network
 
-from edgeq.auto_quantize import Try, quantize_auto, without_last_curve
+from edgeq.auto_quantize import MARGIN_DB, Try, quantize_auto, without_last_curve
+from edgeq.digest import graph_digest
 from edgeq.errors import DataError, QuantizeError
 from edgeq.evaluate import run_in_reals, sqnr_db
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize import quantize
 from edgeq.scheme import Scheme
 
 
@@ -30,33 +33,88 @@ def test_the_best_on_held_out_samples_is_kept() -> None:
     notes: list[str] = []
     scheme = Scheme(weight_bits=4)
     x = samples(graph, 60)
-    found = quantize_auto(
-        graph, x, budget_s=100, scheme=scheme, note=notes.append, clock=clock(3.0)
-    )
-    assert len(found.tries) > 5
-    least = max(t.held_out_db for t in found.tries) - 0.1
-    assert found.best.held_out_db >= least
-    assert found.best.held_out_db > found.tries[0].held_out_db + 1
+    found = quantize_auto(graph, x, budget_s=1e9, scheme=scheme, note=notes.append)
+    best = max(t.held_out_db for t in found.tries)
+    assert found.best.held_out_db >= best - MARGIN_DB
+    plain = next(t for t in found.tries if t.pair == ("minmax", ()))
+    assert found.best.held_out_db > plain.held_out_db + 1
     assert notes[-1] == f"auto: {found.reason}"
     assert found.best.correct
-    assert found.reason.endswith("dB beside minmax")
     fresh = samples(graph, 60, seed=7)
     y = run_in_reals(found.graph, fresh)[0]
     assert sqnr_db(run_in_reals(graph, fresh)[0], y) > 10
 
 
-def test_a_spent_budget_ends_the_search_after_the_first_try() -> None:
+@pytest.mark.parametrize(
+    ("bits", "default"), [(8, ("bias-analytic",)), (4, ("rounding", "bias"))]
+)
+def test_a_spent_budget_leaves_what_quantize_does_by_default(bits, default) -> None:
     graph = small_network()
-    found = quantize_auto(graph, samples(graph, 10), budget_s=1e-9)
-    assert [(t.method, t.correct) for t in found.tries] == [("minmax", ())]
+    notes: list[str] = []
+    x, scheme = samples(graph, 10), Scheme(weight_bits=bits)
+    found = quantize_auto(graph, x, budget_s=1e-9, scheme=scheme, note=notes.append)
+    assert [t.pair for t in found.tries] == [("mse", default)]
     assert found.best is found.tries[0]
+    assert graph_digest(found.graph) == graph_digest(quantize(graph, x, scheme=scheme))
+    assert len(found.untried) == 59
+    assert "auto: no time in 1e-09 s for mse + rounding" in notes[-1]
 
 
 def test_every_combination_is_tried_once() -> None:
-    graph = small_network()
-    found = quantize_auto(graph, samples(graph, 10), budget_s=1e9, clock=clock(1e-6))
-    tried = [(t.method, t.correct) for t in found.tries]
+    graph = uneven_network()
+    scheme = Scheme(weights="per-tensor")  # equalize has something to do
+    found = quantize_auto(graph, samples(graph, 10), budget_s=1e9, scheme=scheme)
+    tried = [t.pair for t in found.tries]
     assert len(set(tried)) == len(tried) == 6 * 10
+    assert found.untried == ()
+
+
+def test_tries_with_nothing_to_equalize_are_not_made_again() -> None:
+    b = NetworkBuilder((1, 16))  # one layer: no pair to rescale
+    graph = b.build(b.layer("fc", FullyConnected(), "input", b.constant("w", 4, 16)))
+    found = quantize_auto(graph, samples(graph, 10), budget_s=1e9)
+    assert len(found.tries) == 6 * 6
+    assert not any("equalize" in t.correct for t in found.tries)
+    assert found.untried == ()
+
+
+def test_a_try_that_takes_too_long_is_given_up() -> None:
+    """Every look at the clock costs a second; a try looks at it after each batch and layer."""
+    graph = uneven_network()
+    notes: list[str] = []
+    seen: list[float] = []
+    read = clock(1.0)
+
+    def watched() -> float:
+        seen.append(read())
+        return seen[-1]
+
+    found = quantize_auto(
+        graph,
+        samples(graph, 10),
+        budget_s=100,
+        scheme=Scheme(weights="per-tensor"),
+        note=notes.append,
+        clock=watched,
+    )
+    assert 1 < len(found.tries) < 20
+    # Nothing looks at the clock again once it has seen that no time is left.
+    assert seen[-1] - seen[0] <= 100 + 2
+    assert {*found.untried}.isdisjoint(t.pair for t in found.tries)
+    assert len(found.untried) + len(found.tries) == 60
+    assert notes[-1].startswith("auto: no time in 100 s for ")
+
+
+def test_what_promises_most_is_tried_first() -> None:
+    """Filters of 4 bits need rounding: no try without it comes before those with it."""
+    graph = small_network()
+    x, scheme = samples(graph, 40), Scheme(weight_bits=4)
+    found = quantize_auto(graph, x, budget_s=1e9, scheme=scheme)
+    with_rounding = ["rounding" in t.correct for t in found.tries[:4]]
+    assert all(with_rounding)
+    # The best is found long before the last try.
+    order = [t.held_out_db for t in found.tries]
+    assert order.index(max(order)) < 40
 
 
 def test_a_last_softmax_is_not_what_a_try_is_judged_by() -> None:

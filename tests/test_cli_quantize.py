@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from edgeq.auto_quantize import Try
+from edgeq.cli.output import plain
 from edgeq.demo import load_digits
 from edgeq.model_file import load_graph
 
@@ -33,9 +35,11 @@ def test_auto_says_what_it_chose_and_why(edgeq_command) -> None:
     done = edgeq_command(*QUANTIZE, "--method", "auto", "--budget", "0.001", "--json")
     assert done.status == 0, done.err
     record = json.loads(done.out)
-    assert record["best"]["method"] == "minmax"
-    assert [t["correct"] for t in record["tries"]] == [[]]
-    assert "auto: minmax: " in done.err
+    assert record["best"]["method"] == "mse"
+    assert [t["correct"] for t in record["tries"]] == [["bias-analytic"]]
+    assert len(record["untried"]) == 59
+    assert "auto: mse + bias-analytic: " in done.err
+    assert "auto: no time in 0.001 s for mse + rounding + bias, " in done.err
     done = edgeq_command(*QUANTIZE, "--method", "auto", "--budget", "0.001")
     assert "held out" in done.out
 
@@ -48,6 +52,15 @@ def test_one_sample_and_a_constant_set_are_noted(edgeq_command) -> None:
     done = edgeq_command("quantize", "float.onnx", "--data", "zeros.npy", "-o", "out.edgeq")
     assert done.status == 0
     assert "constant over all samples: 'image'" in done.err
+
+
+def test_json_has_no_numbers_that_json_does_not_know() -> None:
+    """A try that fails has no figure: -inf dB."""
+    failed = Try("mse", ("bias",), -np.inf, np.float64(-np.inf), 0.1, "why")
+    record = json.loads(json.dumps(plain([failed, np.array([np.nan, 1.0])]), allow_nan=False))
+    assert record[0]["fitted_db"] is None
+    assert record[0]["held_out_db"] is None
+    assert record[1] == [None, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import NetworkBuilder, samples, small_network
+from networks import SAME3, NetworkBuilder, samples, small_network, uneven_network
 
 import edgeq
 from edgeq.calibrate import calibrate
@@ -24,7 +27,6 @@ from edgeq.float_run import run_float
 from edgeq.graph import Graph
 from edgeq.grids import activation_grids
 from edgeq.ops.conv_2d import Conv2D
-from edgeq.ops.depthwise_conv_2d import DepthwiseConv2D
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
@@ -34,24 +36,8 @@ from edgeq.passes.round_filters import round_filters
 from edgeq.samples import SampleStream
 from edgeq.scheme import Scheme, on_grid
 
+ROOT = Path(__file__).parent.parent
 PER_TENSOR = Scheme(weights="per-tensor")
-SAME3 = Window(3, 3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
-
-
-def uneven_network(upper: float = np.inf) -> Graph:
-    """Convolution, depthwise, convolution; the depthwise channels' filters span 1:1000."""
-    b = NetworkBuilder((1, 8, 8, 3))
-    window = Window(1, 1)
-    a, p = b.constant("a", 16, 1, 1, 3), b.constant("p", 16)
-    first = b.layer("first", Conv2D(window, 0.0, upper), "input", a, p)
-    taps, q = b.constant("b", 3, 3, 16), b.constant("q", 16)
-    dw = b.layer("dw", DepthwiseConv2D(SAME3, 0.0, upper), first, taps, q)
-    spread = np.logspace(0, -3, 16).astype(np.float32)
-    b.tensors["b"].data[:] *= spread
-    b.tensors["q"].data[:] *= spread
-    last = b.layer("last", Conv2D(window), dw, b.constant("c", 4, 1, 1, 16), b.constant("r", 4))
-    b.tensors["c"].data[:] /= spread
-    return b.build(last)
 
 
 def quality(graph: Graph, x: np.ndarray, **options) -> float:
@@ -72,6 +58,30 @@ def test_equalization_rescues_a_network_made_to_need_it() -> None:
     after = quality(graph, x, scheme=PER_TENSOR, correct="equalize")
     assert before < 15
     assert after > 28
+
+
+def test_the_figure_of_equalization_shows_what_is_measured() -> None:
+    """docs/equalization.svg and the table beside it, made by tools/draw_equalization.py."""
+    pytest.importorskip("matplotlib")
+    sys.path.insert(0, str(ROOT / "tools"))
+    tool = importlib.import_module("draw_equalization")
+    figure = (ROOT / "docs/equalization.svg").read_text(encoding="utf-8")
+    text = (ROOT / "docs/quantizer.md").read_text(encoding="utf-8")
+    found = {way: tool.measured(way) for way in tool.WAYS}
+    for one in found.values():
+        for value in one.sqnr_db.values():
+            assert f">{value:.1f} dB<" in figure, "run: python tools/draw_equalization.py"
+    for weights in ("per-tensor", "per-channel"):
+        row = [tool.measured(way, weights).sqnr_db["last"] for way in tool.WAYS]
+        cells = " | ".join(f"{value:.1f} dB" for value in row)
+        assert f"| {weights} filters | {cells} |" in text
+    before, after = found[tool.BEFORE], found[tool.AFTER]
+    spread = [max(one.ranges) / min(one.ranges) for one in (before, after)]
+    assert spread[0] > 500
+    assert spread[1] < 4
+    assert sum(value < before.step / 2 for value in before.ranges) == 3
+    assert min(after.ranges) > 100 * after.step / 2
+    assert after.sqnr_db["last"] > before.sqnr_db["last"] + 30
 
 
 @pytest.mark.parametrize("scheme", [PER_TENSOR, Scheme()])

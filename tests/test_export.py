@@ -15,6 +15,7 @@ from networks import samples, small_network
 from oracle import tflm_run
 
 import edgeq
+from edgeq.arith import Rounding
 from edgeq.demo import load_digits
 from edgeq.errors import ExportFailure
 from edgeq.exporters import write_model
@@ -132,6 +133,15 @@ def test_multipliers_that_no_scale_gives_are_found(digits: Graph) -> None:
         tflite_bytes(other)
 
 
-def test_another_rounding_than_the_runtimes_is_refused(digits: Graph) -> None:
-    with pytest.raises(ExportFailure, match="is rounded as 'single'"):
-        tflite_bytes(round_as(digits, "single"))
+@pytest.mark.parametrize("rounding", ["single", "shift"])
+def test_another_rounding_than_the_runtimes_is_refused(
+    digits: Graph, rounding: Rounding, tmp_path: Path
+) -> None:
+    rounded = round_as(digits, rounding)
+    for suffix in ("tflite", "onnx"):
+        path = tmp_path / f"model.{suffix}"
+        with pytest.raises(ExportFailure, match=f"is rounded as '{rounding}'"):
+            write_model(rounded, path)
+        assert not path.exists()
+    write_model(rounded, tmp_path / "model.edgeq")
+    assert edgeq.read_model(tmp_path / "model.edgeq").rounding == rounding

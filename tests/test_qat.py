@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from float_networks import float_networks
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from networks import samples, small_network
 
 import edgeq
-from edgeq.demo import demo_model_path, load_digits
+from edgeq.arith import ROUNDINGS, Rounding
+from edgeq.demo import load_digits
+from edgeq.digest import graph_digest
 from edgeq.errors import DataError, ToolError
 from edgeq.graph import Graph
+from edgeq.model_file import save_graph
 from edgeq.ops.weights import quantize_array
 from edgeq.qat import fake_quantized
 from edgeq.scheme import Scheme
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 torch = pytest.importorskip("torch", reason="PyTorch is not there: pip install 'edgeq[torch]'")
 
 
@@ -42,11 +49,23 @@ def require_same(module, x: np.ndarray) -> None:
 
 
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
-@given(graph=float_networks())
-def test_every_activation_of_any_network_is_the_interpreters(graph: Graph) -> None:
+@given(graph=float_networks(), rounding=st.sampled_from(ROUNDINGS))
+def test_every_activation_of_any_network_is_the_interpreters(
+    graph: Graph, rounding: Rounding
+) -> None:
     x = samples(graph, 6)
-    module = fake_quantized(graph, x, scheme=Scheme(weight_bits=5)).eval()
+    scheme = Scheme(weight_bits=5)
+    module = fake_quantized(graph, x, scheme=scheme, rounding=rounding).eval()
     require_same(module, 2 * x)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_each_profile_of_rounding_is_trained_as_it_runs(rounding: Rounding) -> None:
+    graph = small_network()  # it has an ADD, whose inputs are rounded too
+    x = samples(graph, 64)
+    module = fake_quantized(graph, x, rounding=rounding).eval()
+    assert module.to_graph().rounding == rounding
+    require_same(module, x)
 
 
 def test_outputs_are_the_reals_of_the_integers() -> None:
@@ -74,43 +93,23 @@ def test_gradients_are_those_of_the_float_network_where_nothing_is_clamped() -> 
     assert module(x)[:, 0].sum() > fake_quantized(graph, x.numpy()).eval()(x)[:, 0].sum()
 
 
-def trained(scheme: Scheme, epochs: int):
-    """The demo's network after some epochs with Adam, as the README's example trains it."""
-    train_x, train_y, _, _ = load_digits()
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    module = fake_quantized(edgeq.read_model(demo_model_path()), train_x[:100], scheme=scheme)
-    before = module.eval().to_graph()
-    x, labels = torch.from_numpy(train_x), torch.from_numpy(train_y)
-    optimizer = torch.optim.Adam(module.parameters(), 1e-3)
-    module.train()
-    for epoch in range(epochs):
-        if epoch == epochs - 1:
-            module.freeze_ranges()
-        for batch in torch.randperm(len(x)).split(64):
-            logits = module.activations(x[batch])["fc5"]
-            loss = torch.nn.functional.cross_entropy(logits, labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return module.eval(), before
-
-
-def right(graph: Graph) -> int:
-    _, _, test_x, test_y = load_digits()
-    return int((integers_of(graph, test_x)[1].argmax(1) == test_y).sum())
-
-
-def test_digits_with_filters_of_four_bits_gain_and_stay_exact() -> None:
-    module, before = trained(Scheme(weights="per-tensor", weight_bits=4), epochs=4)
+def test_digits_with_filters_of_four_bits_gain_and_stay_exact(tmp_path) -> None:
+    """examples/train_digits.py, as its reader runs it but for the number of epochs."""
+    example = importlib.import_module("train_digits")
+    module, result = example.trained(bits=4, epochs=4), example.run(bits=4, epochs=4)
     _, _, test_x, _ = load_digits()
     require_same(module, test_x)
-    after = module.to_graph()
-    assert right(after) > right(before)
-    for node in after.nodes:
-        for tensor in after.tensors_of(node.inputs[1:2]):
+    assert result.trained > result.plain
+    assert result.corrected > result.plain
+    assert (result.differing, result.of) == (0, 360)
+    for node in result.graph.nodes:
+        for tensor in result.graph.tensors_of(node.inputs[1:2]):
             assert tensor.data is not None
             assert np.abs(tensor.data).max() <= 7
+    save_graph(result.graph, tmp_path / "digits.edgeq")
+    assert graph_digest(edgeq.read_model(tmp_path / "digits.edgeq")) == graph_digest(
+        module.to_graph()
+    )
 
 
 def test_frozen_ranges_stay() -> None:

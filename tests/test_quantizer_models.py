@@ -2,69 +2,53 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import edgeq
-from edgeq.evaluate import run_graph, run_in_reals
-from edgeq.graph import Array, Graph
+from edgeq.evaluate import run_in_reals
+from edgeq.graph import Array
 from edgeq.quantize import quantize
 
-FRAMES, MELS = 5, 128
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+from bench_accuracy import Choice, classified, reconstructed
 
 
-@pytest.mark.parametrize("part", ["front", "spread"])
-@pytest.mark.parametrize(("name", "unit"), [("ic", 1.0), ("vww", 1 / 255)])
-def test_top_1_stays_within_half_a_point_of_float(
-    name: str, unit: float, part: str, model_path, data_path
-) -> None:
-    graph = edgeq.read_model(model_path(f"{name}_float"))
-    archive = np.load(data_path(f"{name}_dev"))
-    x, labels = archive["inputs"].astype(np.float32) * np.float32(unit), archive["labels"]
-    chosen = np.zeros(len(x), bool)
-    chosen[:100] = True
-    if part == "spread":
-        chosen[:] = False
-        chosen[np.linspace(0, len(x) - 1, 100).round().astype(int)] = True
-    quantized = quantize(graph, x[chosen])
-    official = edgeq.read_model(model_path(name))
-
-    def accuracy(y: Array) -> float:
-        return float((y.argmax(1) == labels[~chosen]).mean())
-
-    ours, exact = (accuracy(run_in_reals(g, x[~chosen])[0]) for g in (quantized, graph))
-    pixels = (archive["inputs"][~chosen] ^ 0x80).view(np.int8)
-    assert ours >= exact - 0.005
-    assert ours >= accuracy(run_graph(official, pixels)[0])
+@pytest.fixture(scope="module", name="found", params=["ic", "vww"])
+def _found(request, model_path, data_path) -> dict[str, Choice]:
+    """By what it is calibrated on: nine choices of 100 samples, the others judged."""
+    name = request.param
+    rows = classified(
+        name, model_path(f"{name}_float"), model_path(name), data_path(f"{name}_dev")
+    )
+    return {row.calibrated_on: row for row in rows}
 
 
-def spectra(graph: Graph, count: int) -> Array:
-    """(count, 640): random walks around the spectrum that the autoencoder itself settles on.
+def test_top_1_stays_within_half_a_point_of_float(found: dict[str, Choice]) -> None:
+    assert len(found) == 9
+    for row in found.values():
+        assert row.ours >= row.exact - 0.005 * row.of, row
 
-    The middle is what twenty passes make of a straight slope from -10 to -40 dB; around it a
-    level (4 dB), a walk over the five frames (1 dB a step), one over the mel bands (0.5 dB a
-    step) and noise (1 dB).
+
+def test_top_1_is_not_below_the_official_int8_model(found: dict[str, Choice]) -> None:
+    """On the choices that one makes without thinking; on others by chance one sample may be.
+
+    The official model of ic has two samples more right than the float network that it was made
+    from, so that even float is below it on most choices.
     """
-    rng = np.random.default_rng(0)
-    x = np.tile(np.linspace(-10, -40, MELS, dtype=np.float32), FRAMES)[np.newaxis]
-    for _ in range(20):
-        (x,) = run_graph(graph, x)
-    bands = rng.normal(0, 0.5, (count, FRAMES, MELS)).cumsum(2)
-    walks = bands - bands.mean(2, keepdims=True)
-    walks += rng.normal(0, 4, (count, 1, 1)) + rng.normal(0, 1, (count, FRAMES, 1)).cumsum(1)
-    walks += rng.normal(0, 1, (count, FRAMES, MELS))
-    return (x + walks.reshape(count, -1)).astype(np.float32)
+    for choice in ("the first", "spread"):
+        assert found[choice].ours >= found[choice].official, found[choice]
+    rows = found.values()
+    assert sum(row.ours for row in rows) >= sum(row.official for row in rows)
 
 
 def test_an_autoencoders_reconstruction_error_stays_within_1_percent(model_path) -> None:
-    graph = edgeq.read_model(model_path("ad_float"))
-    x = spectra(graph, 600)
-    quantized = quantize(graph, x[:100])
-    rest = x[100:]
-    exact, ours = (
-        float(((run_in_reals(g, rest)[0] - rest) ** 2).mean()) for g in (graph, quantized)
-    )
-    assert abs(ours / exact - 1) < 0.01
+    walks = reconstructed(model_path("ad_float"), model_path("ad"))
+    assert walks.samples == 500
+    assert abs(walks.ours / walks.exact - 1) < 0.01
 
 
 def test_rounding_keeps_4_bit_filters_usable(model_path, data_path) -> None:

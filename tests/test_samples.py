@@ -35,11 +35,13 @@ def listening(length: int) -> Graph:
     return b.build(b.layer("fc", FullyConnected(), "input", b.constant("w", 2, length)))
 
 
-def write_wav(path: Path, values: np.ndarray, width: int, channels: int = 1) -> None:
+def write_wav(
+    path: Path, values: np.ndarray, width: int, channels: int = 1, rate_hz: int = 16000
+) -> None:
     with wave.open(str(path), "wb") as sound:
         sound.setnchannels(channels)
         sound.setsampwidth(width)
-        sound.setframerate(16000)
+        sound.setframerate(rate_hz)
         if width == 1:
             sound.writeframes((values + 128).astype(np.uint8).tobytes())
         else:
@@ -143,6 +145,19 @@ def test_sounds_are_cut_to_the_length_of_the_input(width: int, tmp_path) -> None
     read = np.concatenate(list(files))
     assert len(files) == 2  # the last two values are left over
     assert np.array_equal(read, (values[:8] / top).astype(np.float32).reshape(2, 4))
+
+
+def test_sounds_have_one_rate_and_it_is_told(tmp_path) -> None:
+    write_wav(tmp_path / "a.wav", np.arange(10), 2)
+    write_wav(tmp_path / "b.wav", np.arange(10), 2)
+    notes: list[str] = []
+    SampleFiles(listening(4), tmp_path, note=notes.append)
+    assert notes == ["sounds of 16000 values a second are taken as the network's own rate"]
+    write_wav(tmp_path / "c.wav", np.arange(10), 2, rate_hz=8000)
+    with pytest.raises(
+        DataError, match=r"c\.wav: has 8000 values a second, .*a\.wav has 16000"
+    ):
+        SampleFiles(listening(4), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from conftest import ROOT
 # A module is found by its longest prefix.
 RANKS = {
     "edgeq.errors": 0,
+    "edgeq.files": 0,
     "edgeq.jit": 1,
     "edgeq.arith": 2,
     "edgeq.arith_jit": 2,

@@ -151,7 +151,11 @@ def judged(
 def quiet() -> Iterator[None]:
     """Others print and log much."""
     logging.disable(logging.CRITICAL)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
     logging.disable(logging.NOTSET)
@@ -328,7 +332,7 @@ def table(task: Task, bits: int, rows: list[Row]) -> Table:
         f"{count} others to judge"
     )
     shown.add_column("quantizer")
-    shown.add_column("method")
+    shown.add_column("method", overflow="fold")
     for column in ("top-1", "SQNR", "time"):
         shown.add_column(column, justify="right")
     known = [r.sqnr_db for r in rows if r.sqnr_db is not None]

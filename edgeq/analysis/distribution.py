@@ -11,6 +11,7 @@ from edgeq.float_run import run_float
 from edgeq.graph import Array, Graph, Tensor
 
 BINS = 48
+DEAD = 1e-5  # of a filter's largest scale: a channel of nothing but next to zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Distribution:
     counts: tuple[int, ...]
     grid_low: float  # the reals that the smallest and the largest integer stand for
     grid_high: float
-    step: float  # between two integers; of a filter with several scales, the median
+    step: float  # between two integers; of a filter with several, the median of those alive
     levels: int  # different integers that occur (weights), or that the grid has (activations)
 
 
@@ -72,7 +73,8 @@ def _of_weights(real: Array, integer: Tensor) -> Distribution:
     rounded = real_constant(integer)
     low, high = float(rounded.min()), float(rounded.max())
     edges, counts = _histogram(real, low, high)
-    step = float(np.median(integer.quant.scale))
+    scales = np.array(integer.quant.scale)
+    step = float(np.median(scales[scales > DEAD * scales.max()]))
     return Distribution(edges, counts, low, high, step, len(np.unique(integer.data)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ class LayerSensitivity:
 
     name: str
     operator: str
-    weights_db: float | None  # the filter alone on its grid; None: it has none
+    weights_db: float | None  # filter and bias alone on their grids; None: it has none
     activation_db: float  # the output alone on its grid
 
 
@@ -44,9 +45,8 @@ def layer_sensitivity(
             weights = None
             filter_tensor = quantized.tensors[twin.inputs[1]] if len(twin.inputs) > 1 else None
             if filter_tensor is not None and filter_tensor.data is not None:
-                weights = from_layer(
-                    index, _with_filter(graph, node, reals, real_constant(filter_tensor))
-                )
+                constants = quantized.tensors_of(twin.inputs[1:])
+                weights = from_layer(index, _with_constants(graph, node, reals, constants))
             rounded = round_to_grid(reals[node.name], quantized.tensors[node.name])
             rows.append(
                 LayerSensitivity(node.name, node.op.name, weights, from_layer(index, rounded))
@@ -77,12 +77,13 @@ def round_to_grid(x: Array, tensor: Tensor) -> Array:
     return to_reals(q.astype(np.int8), tensor).astype(np.float32)
 
 
-def _with_filter(graph: Graph, node: Node, reals: dict[str, Array], weights: Array) -> Array:
-    """The layer's output with another filter."""
+def _with_constants(
+    graph: Graph, node: Node, reals: dict[str, Array], constants: Sequence[Tensor]
+) -> Array:
+    """The layer's output with a filter and a bias as the integers have them."""
     assert isinstance(node.op, FloatOp)
     operands = [_operand(graph, reals, name) for name in node.inputs]
-    operands[1] = weights
-    return node.op.run(*operands)[0]
+    return node.op.run(operands[0], *(real_constant(t) for t in constants))[0]
 
 
 def _rerun(graph: Graph, reals: dict[str, Array], index: int, value: Array) -> dict[str, Array]:

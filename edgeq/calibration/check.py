@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq.float_run import run_float
+from edgeq.float_run import run_finite
 from edgeq.graph import Array, Graph
+from edgeq.ops.weights import TINY_RANGE
 from edgeq.samples import SampleStream
 
 STEPS = 255  # of the int8 grid; a value is outside if it is by more than half a step
@@ -52,6 +53,11 @@ class DataCheck:
     def slowest(self) -> TensorCheck:
         """The activation whose range settled last."""
         return max(self.tensors, key=lambda t: t.settled_after)
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Activations that are the same everywhere in every sample."""
+        return tuple(t.name for t in self.tensors if t.high - t.low < TINY_RANGE)
 
     @property
     def left(self) -> tuple[TensorCheck, ...]:
@@ -104,7 +110,7 @@ def _bounds(
     highs: dict[str, list[Array]] = {}
     done = 0
     for batch in stream:
-        for name, values in run_float(graph, batch).items():
+        for name, values in run_finite(graph, batch, done).items():
             rows = values.reshape(values.shape[0], -1)
             lows.setdefault(name, []).append(rows.min(1))
             highs.setdefault(name, []).append(rows.max(1))
@@ -139,7 +145,7 @@ def _outside(
         if fresh >= size:
             continue
         rest = {name: x[fresh:] for name, x in batch.items()}
-        for name, values in run_float(graph, rest).items():
+        for name, values in run_finite(graph, rest, done - size + fresh).items():
             low, high = ranges[name]
             half = (high - low) / STEPS / 2
             outside = (values < low - half) | (values > high + half)

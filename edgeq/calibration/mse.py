@@ -29,7 +29,7 @@ class MseObserver(HistogramObserver):
 def mse_range(data: Distribution, *, symmetric: bool) -> Range:
     """The best of each bound in turn, the other held; twice, the second time finer."""
     low, high = ends = min(data.low, 0.0), max(data.high, 0.0)
-    if high - low < TINY_RANGE:
+    if data.high - data.low < TINY_RANGE:
         return Range(data.low, data.high)
     if symmetric:
         low, high = ends = min(low, -high), max(high, -low)

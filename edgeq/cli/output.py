@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,6 +16,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from edgeq.errors import DataError
 
 console = Console()
 stderr = Console(stderr=True)
@@ -81,7 +84,7 @@ InputScaleOption = Annotated[
 def show(as_json: bool, record: Any, *renderables: RenderableType) -> None:
     """Print the record as JSON, or the renderables for people."""
     if as_json:
-        print(json.dumps(plain(record), indent=2))
+        print(json.dumps(plain(record), indent=2, allow_nan=False))
         return
     for renderable in renderables:
         # The terminal wraps text better than rich does: a path stays one word.
@@ -89,7 +92,10 @@ def show(as_json: bool, record: Any, *renderables: RenderableType) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The value in what JSON knows; dataclasses by field, arrays as lists, paths as text."""
+    """The value in what JSON knows; dataclasses by field, arrays as lists, paths as text.
+
+    JSON has no infinite numbers and no NaN: they are null.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -97,7 +103,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, bytes):
@@ -142,6 +150,21 @@ def progress_stages() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(task, description=stage, completed=done, total=total)
 
         yield update
+
+
+def check_output(path: Path, *suffixes: str) -> None:
+    """Refuse a file that could not be written, before the work for it begins.
+
+    Raises:
+        DataError: another suffix than one of `suffixes`, a folder, or none to be in.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise DataError(f"{path}: is '{path.suffix}', must be {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise DataError(f"{path}: cannot be written: Is a directory")
+    if not path.parent.is_dir():
+        why = "Not a directory" if path.parent.exists() else "No such file or directory"
+        raise DataError(f"{path}: cannot be written: {why}")
 
 
 def say(text: str) -> None:

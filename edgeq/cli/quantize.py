@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from rich.table import Table
 
 from edgeq.arith import Rounding
 from edgeq.auto_quantize import AutoResult, quantize_auto
-from edgeq.calibration import METHODS
 from edgeq.calibration.check import DataCheck, TensorCheck, check_data
 from edgeq.cli.output import (
     CountOption,
@@ -19,11 +17,24 @@ from edgeq.cli.output import (
     JsonOption,
     ModelArgument,
     RoundingKind,
+    check_output,
     progress_bar,
     say,
     show,
 )
-from edgeq.correction import CORRECTIONS
+from edgeq.cli.scheme import (
+    AUTO,
+    Activations,
+    ActivationsOption,
+    CorrectOption,
+    MethodOrAutoOption,
+    WeightBitsOption,
+    WeightRangeOption,
+    WeightScales,
+    WeightsOption,
+    corrections_of,
+    scheme_of,
+)
 from edgeq.errors import DataError, QuantizeError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
@@ -32,35 +43,13 @@ from edgeq.model_file import save_graph
 from edgeq.passes import optimize, run_passes
 from edgeq.passes.arrange import arrange_for_device
 from edgeq.passes.round_as import round_as
-from edgeq.quantize import DEFAULT_METHOD, quantize
+from edgeq.quantize import DEFAULT_METHOD, check_constants, quantize
 from edgeq.report import model as picture
 from edgeq.sample_files import SampleFiles
 from edgeq.samples import SampleStream
-from edgeq.scheme import Scheme
+from edgeq.scheme import MOST_BITS
 
-AUTO = "auto"
 ROWS = 12  # activations shown by check-data
-
-
-class WeightScales(StrEnum):
-    """Scales of a filter."""
-
-    per_channel = "per-channel"
-    per_tensor = "per-tensor"
-
-
-class Activations(StrEnum):
-    """Kinds of grids of activations."""
-
-    asymmetric = "asymmetric"
-    symmetric = "symmetric"
-
-
-class WeightRange(StrEnum):
-    """How a filter's scale is chosen."""
-
-    minmax = "minmax"
-    mse = "mse"
 
 
 _DATA = typer.Option(
@@ -75,33 +64,12 @@ def quantize_command(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .edgeq file to write.")],
     data: Annotated[Path | None, _DATA] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "--calibrate",
-            help=f"{AUTO}, or how ranges are chosen: {', '.join(METHODS)} (percentile:99.9); "
-            "PATTERN=METHOD for some tensors. May be given several times; "
-            f"else {DEFAULT_METHOD}.",
-        ),
-    ] = None,
-    correct: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Corrections, with commas: {', '.join(CORRECTIONS)}; or none. "
-            "Else bias-analytic, below 8 bits rounding,bias."
-        ),
-    ] = None,
-    weights: Annotated[
-        WeightScales, typer.Option(help="One scale a channel of a filter, or one for all.")
-    ] = WeightScales.per_channel,
-    weight_bits: Annotated[int, typer.Option(help="2 to 8, stored in int8.")] = 8,
-    weight_range: Annotated[
-        WeightRange | None, typer.Option(help="Else minmax at 8 bits, mse below.")
-    ] = None,
-    activations: Annotated[
-        Activations, typer.Option(help="Symmetric: zero point 0.")
-    ] = Activations.asymmetric,
+    method: MethodOrAutoOption = None,
+    correct: CorrectOption = None,
+    weights: WeightsOption = WeightScales.per_channel,
+    weight_bits: WeightBitsOption = MOST_BITS,
+    weight_range: WeightRangeOption = None,
+    activations: ActivationsOption = Activations.asymmetric,
     budget: Annotated[
         float, typer.Option(help=f"Seconds of search with --method {AUTO}.")
     ] = 60.0,
@@ -117,12 +85,8 @@ def quantize_command(
 
     A model that is quantized already keeps its scales and gets another --rounding.
     """
-    scheme = Scheme(
-        weights=weights.value,
-        weight_bits=weight_bits,
-        weight_range=None if weight_range is None else weight_range.value,
-        activations=activations.value,
-    )
+    scheme = scheme_of(weights, weight_bits, weight_range, activations)
+    check_output(output, ".edgeq")
     methods = method or [DEFAULT_METHOD]
     if AUTO in methods and (len(methods) > 1 or correct is not None):
         raise QuantizeError(f"--method {AUTO} chooses methods and corrections: give no others")
@@ -142,13 +106,13 @@ def quantize_command(
             )
         quantized = round_as(search.graph, profile)
     else:
-        with progress_bar("calibrating", "") as progress:
+        with progress_bar("quantizing", "") as progress:
             quantized = quantize(
                 graph,
                 samples,
                 method=methods,
                 scheme=scheme,
-                correct=() if correct == "none" else correct,
+                correct=corrections_of(correct),
                 rounding=profile,
                 progress=progress,
                 note=say,
@@ -167,6 +131,7 @@ def quantize_command(
         "input": picture.tensor_row(quantized.input_tensors()[0]),
         "tries": [] if search is None else search.tries,
         "best": None if search is None else search.best,
+        "untried": [] if search is None else search.untried,
     }
     parts = [] if search is None else [_tries_table(search)]
     show(
@@ -194,6 +159,7 @@ def check_data_command(
     if graph.is_quantized:
         raise DataError(f"{model}: is quantized already, must be the float network")
     prepared = run_passes(graph)
+    check_constants(prepared, say)
     stream = SampleStream(prepared, SampleFiles(graph, data, input_scale, count, say))
     other = None
     if against is not None:
@@ -207,6 +173,7 @@ def check_data_command(
         "other_samples": check.other_samples,
         "settled_after": check.settled_after,
         "slowest": check.slowest.name,
+        "constant": check.constant,
         "left": [t.name for t in check.left],
         "tensors": check.tensors,
     }
@@ -274,6 +241,10 @@ def _warnings(check: DataCheck) -> list[str]:
             f"'{check.slowest.name}' still widened at sample {check.settled_after} of "
             f"{check.samples}: more samples would widen it again"
         )
+    if check.constant:
+        names = ", ".join(f"'{name}'" for name in check.constant[:ROWS])
+        more = f" and {len(check.constant) - ROWS} more" if len(check.constant) > ROWS else ""
+        lines.append(f"constant over all samples: {names}{more}")
     for tensor in check.left[:ROWS]:
         lines.append(
             f"'{tensor.name}': {tensor.other_share:.4%} of the other data's values leave "

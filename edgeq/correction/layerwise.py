@@ -22,6 +22,7 @@ from edgeq.passes.products import FLOAT_PRODUCTS, FloatProduct, rows_of
 from edgeq.passes.round_filters import gridded
 from edgeq.scheme import Scheme, on_grid
 
+CONSTANT = 1e-5  # of a tap's mean square: a variance below it is rounding of float32 sums
 CHUNK = 16  # samples whose patches are in memory at once
 
 
@@ -128,6 +129,7 @@ def _layer(
         if bias:
             squares = squares - taps.seen[:, :, None] * taps.seen[:, None, :]
             cross = cross - taps.exact[:, :, None] * taps.seen[:, None, :]
+            squares, cross = _without_constants(squares, cross, taps)
         snapped, scales = round_rows(rows, squares, cross, taps.count, scheme)
         weights = gridded(node, weights, snapped, scales, scheme)
     elif weights.quant is None:
@@ -140,6 +142,13 @@ def _layer(
     if bias:
         values = values + (rows * taps.exact).sum(1) - (snapped * taps.seen).sum(1)
     return with_product(graph, node, weights, values)
+
+
+def _without_constants(squares: Array, cross: Array, taps: Taps) -> tuple[Array, Array]:
+    """Zeros where a tap never changes: what is left there is the rounding of floats."""
+    places = np.arange(squares.shape[-1])
+    changes = squares[:, places, places] > CONSTANT * taps.squares[:, places, places]
+    return squares * (changes[:, :, None] & changes[:, None, :]), cross * changes[:, None, :]
 
 
 def _taps(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeq.correction.layerwise import bias_of, with_product
-from edgeq.float_run import run_float
+from edgeq.float_run import run_finite
 from edgeq.graph import Array, Graph, Node
 from edgeq.ops.activation import NO_MAX, NO_MIN
 from edgeq.ops.average_pool_2d import AveragePool2D
@@ -56,14 +56,16 @@ class Pair:
 def channel_ranges(graph: Graph, stream: SampleStream) -> dict[str, ChannelRanges]:
     """Of every activation over the samples."""
     seen: dict[str, ChannelRanges] = {}
+    done = 0
     for batch in stream:
-        for name, values in run_float(graph, batch).items():
+        for name, values in run_finite(graph, batch, done).items():
             flat = values.reshape(-1, values.shape[-1])
             low, high = flat.min(0), flat.max(0)
             if name in seen:
                 low = np.minimum(low, seen[name].low)
                 high = np.maximum(high, seen[name].high)
             seen[name] = ChannelRanges(low, high)
+        done += next(iter(batch.values())).shape[0]
     return seen
 
 

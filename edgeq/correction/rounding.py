@@ -56,15 +56,23 @@ def damped(squares: Array, count: int) -> Array:
     """H made safe to invert and not to trust beyond its samples.
 
     Off the diagonal it is shrunk by count / (count + taps): with fewer pixels than taps, what
-    taps seem to have in common is mostly chance.
+    taps seem to have in common is mostly chance. What is still not positive definite, by the
+    rounding of floats, gets more on its diagonal until it is.
     """
     taps = squares.shape[-1]
-    diagonal = np.diagonal(squares, axis1=1, axis2=2)
+    diagonal = np.maximum(np.diagonal(squares, axis1=1, axis2=2), 0.0)
     shrunk: Array = squares * (count / (count + taps))
     mean = diagonal.mean(1, keepdims=True)
-    filled = diagonal + DAMPING * mean + np.where(mean > 0, 0.0, 1.0)
-    shrunk[:, np.arange(taps), np.arange(taps)] = filled
-    return shrunk
+    places = np.arange(taps)
+    damping = DAMPING
+    while True:
+        shrunk[:, places, places] = diagonal + damping * mean + np.where(mean > 0, 0.0, 1.0)
+        try:
+            np.linalg.cholesky(np.linalg.inv(shrunk))
+        except np.linalg.LinAlgError:
+            damping *= 10
+        else:
+            return shrunk
 
 
 def _times(rows: Array, matrix: Array) -> Array:

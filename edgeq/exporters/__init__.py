@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeq.errors import ExportFailure
+from edgeq.files import write_whole
 from edgeq.graph import Graph
 
 
@@ -34,6 +35,6 @@ def write_model(graph: Graph, path: str | Path) -> None:
     else:
         raise ExportFailure(f"{path}: is '{suffix}', must be .tflite, .onnx or .edgeq")
     try:
-        path.write_bytes(data)
+        write_whole(path, data)
     except OSError as error:
         raise ExportFailure(f"{path}: cannot be written: {error.strerror or error}") from error

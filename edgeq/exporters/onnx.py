@@ -30,6 +30,11 @@ def onnx_bytes(graph: Graph) -> bytes:
         ExportFailure: a layer cannot be said in ONNX; names it.
         ToolError: the onnx package is missing.
     """
+    if graph.rounding != "tflm":
+        raise ExportFailure(
+            f"{graph.name}: is rounded as '{graph.rounding}', which ONNX cannot say: read back "
+            "it would be rounded as 'tflm'; quantize it with --rounding tflm, or write .edgeq"
+        )
     try:
         import onnx
     except ImportError:

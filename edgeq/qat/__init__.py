@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeq.arith import Rounding
 from edgeq.calibrate import calibrate
 from edgeq.errors import ToolError
 from edgeq.graph import Graph
@@ -25,9 +26,17 @@ if TYPE_CHECKING:
 
 
 def fake_quantized(
-    graph: Graph, samples: Samples, *, scheme: Scheme | None = None, method: str = "minmax"
+    graph: Graph,
+    samples: Samples,
+    *,
+    scheme: Scheme | None = None,
+    method: str = "minmax",
+    rounding: Rounding = "tflm",
 ) -> FakeQuantized:
     """The float `graph` as a module to be trained; its ranges start as calibrated on `samples`.
+
+    `method`: min/max is what the ranges then follow while training. `rounding`: the profile of
+    requantization (docs/numerics.md).
 
     Raises:
         ToolError: PyTorch is missing.
@@ -45,7 +54,7 @@ def fake_quantized(
     scheme = scheme or Scheme()
     prepared = run_passes(graph)
     ranges = calibrate(prepared, samples, method=method, symmetric=scheme.is_symmetric)
-    return FakeQuantized(prepared, ranges, scheme)
+    return FakeQuantized(prepared, ranges, scheme, rounding)
 
 
 __all__ = ["fake_quantized"]

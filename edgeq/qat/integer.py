@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgeq.arith import doubling_high_mul, requantize, rounding_shift_right
+from edgeq.arith import doubling_high_mul, rounding_shift_right
 from edgeq.fixed_point import SOFTMAX_SUM_INTEGER_BITS
 from edgeq.graph import Array
-from edgeq.ops.add import LEFT_SHIFT, QuantizedAdd
+from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
@@ -91,16 +91,10 @@ def _values(op: Any, x: Tensor) -> Tensor:
 
 
 def _add(op: QuantizedAdd, a: Tensor, b: Tensor) -> Tensor:
-    parts = []
-    for x, zero_point, multiplier, shift in (
-        (a, op.input1_zero_point, op.input1_multiplier, op.input1_shift),
-        (b, op.input2_zero_point, op.input2_multiplier, op.input2_shift),
-    ):
-        scaled = [
-            requantize((q - zero_point) << LEFT_SHIFT, multiplier, shift)
-            for q in range(-128, 128)
-        ]
-        parts.append(_lookup(np.array(scaled), x))
+    parts = [
+        _lookup(np.array([op.rescaled(q, number) for q in range(-128, 128)]), x)
+        for number, x in ((1, a), (2, b))
+    ]
     y = _requantized(op, parts[0] + parts[1], op.output_multiplier, op.output_shift)
     return _clamped(op, y + op.output_zero_point)
 

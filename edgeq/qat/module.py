@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeq.arith import Rounding
 from edgeq.calibration import Range
 from edgeq.errors import DataError
 from edgeq.graph import Graph, Node, QuantParams
@@ -30,10 +31,17 @@ class FakeQuantized(nn.Module):
     Inputs are float (N, ...) NHWC; outputs are reals on the grid of the graph's outputs.
     """
 
-    def __init__(self, graph: Graph, ranges: dict[str, Range], scheme: Scheme) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: dict[str, Range],
+        scheme: Scheme,
+        rounding: Rounding = "tflm",
+    ) -> None:
         super().__init__()
         self.graph = graph
         self.scheme = scheme
+        self.rounding: Rounding = rounding
         self.follows_ranges = True
         self._names: dict[str, str] = {}  # constant of the graph -> parameter
         for node in graph.nodes:
@@ -87,7 +95,7 @@ class FakeQuantized(nn.Module):
         version = tuple(t._version for t in (*self.parameters(), *self.buffers()))
         if self._lowered is None or self._lowered[0] != version:
             quantized = quantize_with_ranges(
-                self.float_graph(), self.ranges(), scheme=self.scheme
+                self.float_graph(), self.ranges(), self.rounding, scheme=self.scheme
             )
             self._lowered = version, quantized
         return self._lowered[1]

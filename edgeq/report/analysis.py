@@ -20,6 +20,7 @@ def analysis_record(analysis: Analysis) -> dict[str, Any]:
         "calibration_samples": analysis.calibration_samples,
         "samples": analysis.samples,
         "method": analysis.method,
+        "corrections": analysis.corrections,
         "scheme": analysis.scheme,
         "float_accuracy": _accuracy(analysis.float_evaluation),
         "accuracy": _accuracy(analysis.evaluation),
@@ -29,7 +30,12 @@ def analysis_record(analysis: Analysis) -> dict[str, Any]:
         "sensitivity": analysis.sensitivity,
         "distributions": analysis.distributions,
         "bits": [
-            {"bits": r.bits, "sqnr_db": r.sqnr_db, "accuracy": _accuracy(r.evaluation)}
+            {
+                "bits": r.bits,
+                "corrections": r.corrections,
+                "sqnr_db": r.sqnr_db,
+                "accuracy": _accuracy(r.evaluation),
+            }
             for r in analysis.bits
         ],
         "rounding": [
@@ -51,8 +57,9 @@ def _accuracy(evaluation: Evaluation | None) -> float | None:
 def analysis_picture(analysis: Analysis) -> Group:
     """Noise and sensitivity by layer, and the sum of it."""
     table = new_table()
-    for name in ("layer", "SQNR", "clipped", "its weights alone", "its output alone"):
-        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
+    table.add_column("layer", overflow="fold")
+    for name in ("SQNR", "clipped", "weights alone", "output alone"):
+        table.add_column(name, justify="right", no_wrap=True)
     alone = {row.name: row for row in analysis.sensitivity}
     for row in analysis.noise:
         sensitivity = alone[row.name]
@@ -70,16 +77,27 @@ def analysis_picture(analysis: Analysis) -> Group:
         f"({analysis.calibration_samples} others calibrated); alone: at the output, if only "
         "this is quantized"
     )
-    text = Text(f"output: {analysis.sqnr_db:.1f} dB")
+    text = Text(f"{made_by(analysis)}\noutput: {analysis.sqnr_db:.1f} dB")
     before, after = analysis.float_evaluation, analysis.evaluation
     if before is not None and after is not None:
         text.append(
             f", accuracy {100 * after.accuracy:.2f} %, {100 * before.accuracy:.2f} % in float"
         )
-    text.append(f", the same decision on {100 * analysis.agreement:.1f} %")
+    if analysis.agreement is not None:
+        text.append(f", the same decision on {100 * analysis.agreement:.1f} %")
     text.append("\nbits of weights: ")
     text.append(", ".join(f"{r.bits}: {_db(r.sqnr_db)}" for r in analysis.bits))
     return Group(titled(title, table), text)
+
+
+def made_by(analysis: Analysis) -> str:
+    """How the integers were made: as `edgeq quantize` does with the same options."""
+    scheme = analysis.scheme
+    return (
+        f"{scheme.weight_bits}-bit weights {scheme.weights}, {scheme.activations} 8-bit "
+        f"activations; ranges by {analysis.method}; corrections: "
+        f"{', '.join(analysis.corrections) or 'none'}"
+    )
 
 
 def _db(value: float) -> str:

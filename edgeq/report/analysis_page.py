@@ -14,6 +14,7 @@ from edgeq.analysis.noise import NO_NOISE, LayerNoise
 from edgeq.errors import ToolError
 from edgeq.graph import Graph
 from edgeq.memory import MemoryPlan
+from edgeq.report.analysis import made_by
 from edgeq.report.firmware import BoardRow, kib
 from edgeq.report.model import layer_rows
 
@@ -47,7 +48,10 @@ def analysis_page(
     order = sorted(analysis.distributions, key=lambda d: _sqnr(noise, d.name))
     shown = {row.name for row in order[:SHOWN]}
     captions = {
-        row.name: _Figure(drawn[f"layer:{row.name}"], _caption(row, noise.get(row.name)))
+        row.name: _Figure(
+            drawn[f"layer:{row.name}"],
+            _caption(_layer(analysis, row.name), row, noise.get(row.name)),
+        )
         for row in analysis.distributions
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined)
@@ -64,6 +68,7 @@ def analysis_page(
         samples=analysis.samples,
         calibration=analysis.calibration_samples,
         labelled=analysis.evaluation is not None,
+        decides=analysis.agreement is not None,
         pictures=drawn,
         noise_note=_noise_note(analysis),
         sensitivity_note=_sensitivity_note(analysis),
@@ -76,9 +81,10 @@ def analysis_page(
         boards=boards,
         kib=kib,
         layers=_layers(analysis.quantized),
-        version=_version(),
-        scheme=f"{analysis.scheme.weight_bits}-bit weights {analysis.scheme.weights}, "
-        f"{analysis.scheme.activations} 8-bit activations",
+        maker=f"edgeq {_version()}".strip(),
+        made_by=made_by(analysis),
+        corrections=", ".join(analysis.corrections),
+        bits_corrections=_bits_corrections(analysis),
         method=analysis.method,
     )
 
@@ -94,10 +100,11 @@ def _verdict(analysis: Analysis) -> tuple[str, str]:
         colour = GOOD if analysis.sqnr_db >= 20 else FAIR if analysis.sqnr_db >= 10 else BAD
         return (
             f"{bits} has {analysis.sqnr_db:.1f} dB of signal to noise at its output. (With "
-            "labels in the data, this page would say what that does to accuracy.)",
+            "class labels in the data, this page would say what that does to accuracy.)",
             colour,
         )
     before, after = analysis.float_evaluation, analysis.evaluation
+    assert analysis.agreement is not None
     lost = before.correct - after.correct
     points = 100 * lost / after.samples
     how = "loses nothing" if lost <= 0 else f"loses {points:.1f} points"
@@ -122,12 +129,21 @@ def _facts(analysis: Analysis, weights: int, plan: MemoryPlan) -> list[tuple[str
     return facts
 
 
+def _bits_corrections(analysis: Analysis) -> str:
+    """What the rows of fewer bits get beside what the network itself has; or nothing."""
+    others = {row.corrections for row in analysis.bits} - {analysis.corrections}
+    return " or ".join(", ".join(names) or "none" for names in sorted(others))
+
+
 def _noise_note(analysis: Analysis) -> str:
     worst = min(analysis.noise, key=lambda r: r.sqnr_db)
     clipped = max(analysis.noise, key=lambda r: r.clipped)
-    text = f"The noisiest here is {worst.name} with {worst.sqnr_db:.0f} dB."
+    text = f"The noisiest here is {_layer(analysis, worst.name)} with {worst.sqnr_db:.0f} dB."
     if clipped.clipped >= 1e-4:
-        text += f" In {clipped.name}, {100 * clipped.clipped:.2f} % of the values are clipped."
+        text += (
+            f" In {_layer(analysis, clipped.name)}, {100 * clipped.clipped:.2f} % of the "
+            "values lie outside the grid and are clipped to its end."
+        )
     return text
 
 
@@ -137,21 +153,28 @@ def _sensitivity_note(analysis: Analysis) -> str:
     )
     is_filter = worst.weights_db is not None and worst.weights_db < worst.activation_db
     value = worst.weights_db if is_filter else worst.activation_db
+    what = "weights" if is_filter else "output"
     return (
-        f"Here it is {worst.name}: rounding its {'weights' if is_filter else 'output'} alone "
-        f"leaves {value:.0f} dB."
+        f"Here it is {_layer(analysis, worst.name)}: rounding its {what} alone leaves "
+        f"{value:.0f} dB."
     )
 
 
-def _caption(row: LayerDistribution, noise: LayerNoise | None) -> str:
-    parts = [row.name]
+def _layer(analysis: Analysis, name: str) -> str:
+    """A layer by number, as the pictures and the table have it, and name."""
+    names = [node.name for node in analysis.quantized.nodes]
+    return f"layer {names.index(name) + 1} ({name})"
+
+
+def _caption(name: str, row: LayerDistribution, noise: LayerNoise | None) -> str:
+    parts = [name]
     if row.weights is not None:
         parts.append(f"{row.weights.levels} different weights, step {row.weights.step:.3g}")
     parts.append(f"output step {row.activation.step:.3g}")
     if noise is not None:
         parts.append("exact" if noise.sqnr_db >= NO_NOISE else f"{noise.sqnr_db:.0f} dB")
-        if noise.clipped:
-            parts.append(f"{100 * noise.clipped:.2g} % clipped")
+        if noise.clipped >= 1e-4:
+            parts.append(f"{100 * noise.clipped:.2f} % clipped")
     return " · ".join(parts)
 
 
@@ -176,4 +199,4 @@ def _version() -> str:
     try:
         return version("edgeq")
     except PackageNotFoundError:
-        return "(not installed)"
+        return ""  # runs from a folder that is not installed
