@@ -83,12 +83,13 @@ def fits(graph: Graph, board: Board) -> str:
     from firmware_gen.cores import core_of
     from firmware_gen.layers import arranged, choose_kernels, scratch_of
     from firmware_gen.linker_script import STACK_NBYTES
+    from firmware_gen.optimize import DEFAULT
 
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
         target = core_of(board).target
-        placed = arranged(graph, target).graph
-        scratch = scratch_of(choose_kernels(placed, target))
+        placed = arranged(graph, target, DEFAULT).graph
+        scratch = scratch_of(choose_kernels(placed, target, DEFAULT))
         plan = plan_memory(placed, scratch, capacities(board, STACK_NBYTES))
         check_fit(board, graph, plan, constants, STACK_NBYTES)
     except BoardError as error:
