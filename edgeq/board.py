@@ -86,7 +86,7 @@ class Board:
     mcu: str
     core: str
     clock: Clock
-    memories: tuple[Memory, ...]  # the first flash holds the image, the first ram the data
+    memories: tuple[Memory, ...]  # of each kind the fastest, or first to be used, first
     uart: Uart
     sources: tuple[str, ...]  # documents that the figures come from
     qemu_machine: str | None = None  # name of QEMU's machine, None if it has none
@@ -100,8 +100,12 @@ class Board:
 
     @property
     def ram(self) -> Memory:
-        """The memory that holds data, arena and stack."""
+        """The memory that holds data, stack, and the arena or its hottest part."""
         return next(m for m in self.memories if m.kind == "ram")
+
+    def of_kind(self, kind: Literal["flash", "ram"]) -> tuple[Memory, ...]:
+        """All memories of a kind, in order."""
+        return tuple(m for m in self.memories if m.kind == kind)
 
 
 def boards_folder() -> Path:

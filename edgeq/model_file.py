@@ -20,7 +20,7 @@ import numpy as np
 from edgeq.errors import GraphError, ImportFailure
 from edgeq.files import write_whole
 from edgeq.graph import Array, Graph, Node, Op, QuantParams, Tensor
-from edgeq.ops import OPERATORS, Window
+from edgeq.ops import OPERATORS, IntegerOp, Window
 
 FORMAT = "edgeq"
 VERSION = 1
@@ -112,7 +112,9 @@ def op_record(op: Op) -> dict[str, Any]:
         value = getattr(op, field.name)
         if field.name == ROUNDING and value == field.default:
             continue
-        record[field.name] = dataclasses.asdict(value) if isinstance(value, Window) else value
+        if isinstance(value, Window):
+            value = dataclasses.asdict(value)
+        record[field.name] = op_record(value) if isinstance(value, IntegerOp) else value
     return record
 
 
@@ -143,6 +145,11 @@ def _field(value: Any, hint: Any) -> Any:
         if value not in typing.get_args(hint):
             raise ValueError(f"{value!r} is none of {', '.join(typing.get_args(hint))}")
         return value
+    if isinstance(hint, type) and issubclass(hint, IntegerOp):  # an operator made of others
+        part = _op(value)
+        if not isinstance(part, hint):
+            raise ValueError(f"{type(part).__name__} is no {hint.__name__}")
+        return part
     if hint in (int, float, bool):
         wanted = (int, float) if hint is float else hint
         if not isinstance(value, wanted):

@@ -22,11 +22,10 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
-from edgeq.passes.align_channels import align_channels
-from edgeq.passes.arrange import arrange
+from firmware_gen.arenas import PROGRAM_RAM_NBYTES, capacities, used_memories
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
-from firmware_gen.layers import choose_kernels, scratch_of
+from firmware_gen.layers import arranged, choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.optimize import DEFAULT, MODES, Optimize
@@ -49,10 +48,9 @@ INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
 _SERIAL_HEADERS = ("edgeq_app.h", CYCLES_HEADER, "edgeq_framing.h", "edgeq_serial.h")
 
-# Static memory and code of the program and the runtime at least, with slack to the linked
-# images of all cores and both compilers: a model that does not fit beside these cannot fit.
-# The linker has the last word.
-PROGRAM_RAM_NBYTES = 320
+# Code of the program and the runtime at least, with slack to the linked images of all cores
+# and both compilers: a model that does not fit beside it cannot fit. The linker has the last
+# word.
 PROGRAM_FLASH_NBYTES = 3072
 # A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
 NAMES_NBYTES = 256 - 22 - 16 - len("1") - 3
@@ -117,9 +115,14 @@ def generate(
         check_counter(board)
     optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    optimized = align_channels(optimized, target.channel_group)
-    optimized = arrange(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
-    plan = plan_memory(optimized, scratch_of(choose_kernels(optimized, target, optimize)))
+    sizes = capacities(board, stack_nbytes)
+    arrangement = arranged(optimized, target, optimize, sizes[0])
+    optimized = arrangement.graph
+    plan = plan_memory(
+        optimized,
+        scratch_of(choose_kernels(optimized, target, optimize)),
+        sizes,
+    )
     model = model_code(
         optimized,
         plan,
@@ -127,6 +130,7 @@ def generate(
         optimize=optimize,
         digest=graph_digest(graph),
         measured=measured,
+        layers_in_one=arrangement.why,
     )
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
@@ -134,8 +138,8 @@ def generate(
     check_fit(board, graph, plan, model.constant_nbytes + sample_nbytes, stack_nbytes)
     with writing(folder):
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
-        levels = MODES[optimize].levels
-        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels)
+        levels, arenas = MODES[optimize].levels, used_memories(plan.arenas)
+        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels, arenas)
     return GeneratedFirmware(
         folder,
         board,
@@ -207,17 +211,22 @@ def check_fit(
     """Refuse a model that cannot fit, before anything is built.
 
     Raises:
-        BoardError: the arena, the stack and the program's least memory exceed the ram, or
-            constants and the least code exceed the flash; with all the bytes.
+        BoardError: the arena, the stack and the program's least memory exceed the ram, or no
+            places in several rams were found, or constants and the least code exceed the
+            flash; with the bytes of each.
     """
     stack = stack_nbytes + GUARD_NBYTES
-    ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
     flash = constant_nbytes + PROGRAM_FLASH_NBYTES
     found = []
-    if ram > board.ram.nbytes:
+    if plan.arenas[0] + stack + PROGRAM_RAM_NBYTES > board.ram.nbytes:
+        ram = plan.arena_nbytes + stack + PROGRAM_RAM_NBYTES
+        there = ", ".join(f"'{m.name}' has {m.nbytes}" for m in board.of_kind("ram"))
+        if len(board.of_kind("ram")) > 1:
+            name, place = max(plan.placements.items(), key=lambda item: item[1].nbytes)
+            there += f"; each buffer must lie in one, the largest is '{name}', {place.nbytes}"
         found.append(
             f"{ram} bytes of ram needed (arena {plan.arena_nbytes}, stack {stack}, program "
-            f"{PROGRAM_RAM_NBYTES}), '{board.ram.name}' has {board.ram.nbytes}"
+            f"{PROGRAM_RAM_NBYTES}), {there}"
         )
     if flash > board.flash.nbytes:
         found.append(

@@ -17,6 +17,8 @@ from elftools.elf.sections import SymbolTableSection
 
 from edgeq.errors import ToolError
 
+ARENA = ".arena_"  # sections of arenas that are not in the first ram: this and its number
+
 _HEAP = ("malloc", "calloc", "realloc", "free", "sbrk", "_sbrk", "_malloc_r", "_free_r")
 # Soft-float helpers: Arm IHI0043E, Run-time ABI, section 4.1.2 (tables 2 to 8), and the names
 # of libgcc (GCC internals, section 4.2) for types sf, df, tf, hf and complex.
@@ -50,7 +52,7 @@ class MemoryUse:
     """
 
     flash_nbytes: int  # from the first to the last that is loaded: the size of the .bin
-    ram_nbytes: int  # static: .data and .bss, with the arena, up to the stack
+    ram_nbytes: int  # static: .data and .bss, with the first arena, up to the stack
     stack_nbytes: int  # reserved, with the guard below it
     sections: Mapping[str, int]  # sizes of all sections that take memory
 
@@ -76,7 +78,7 @@ def memory_use(elf: Path) -> MemoryUse:
             if section.name == ".stack":
                 stack = nbytes
                 ram.append(address)
-            elif flags & SH_FLAGS.SHF_WRITE:
+            elif flags & SH_FLAGS.SHF_WRITE and not section.name.startswith(ARENA):
                 ram += [address, address + nbytes]
     return MemoryUse(
         flash_nbytes=last_address + len(last_bytes) - segments[0][0],

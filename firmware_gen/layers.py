@@ -7,20 +7,20 @@ weights; the choice says how much scratch the memory plan must give it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
-from edgeq.graph import Graph
+from edgeq.graph import Graph, Tensor
 from edgeq.memory import Scratch
-from edgeq.ops.op import IntegerOp
+from edgeq.memory.blocks import aligned
+from edgeq.passes.align_channels import align_channels
+from edgeq.passes.arrange import Arrangement, arrangement_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
-from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode
+from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode, Part, Variant
 from firmware_gen.model_h import location
 from firmware_gen.names import layer_names
 from firmware_gen.optimize import MODES, Optimize
-
-PORTABLE_NAME = "portable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,19 @@ class Choice:
     scratch_nbytes: int
     emit: Callable[[Any, Layer], LayerCode]
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
-    is_shared: bool  # in the mode that shares some
+    is_shared: bool | None  # in the mode that shares some; None: in no mode
     code_nbytes: int  # of Variant; 0 of a portable kernel
+    macs: int  # multiplications that it does
     is_exact: bool = False  # as Variant.is_exact
+    parts: Mapping[str, Choice] = field(default_factory=dict)  # by Part.role
+
+    def kernels(self) -> tuple[Choice, ...]:
+        """Those of its parts, and itself."""
+        return (*(k for part in self.parts.values() for k in part.kernels()), self)
+
+    def headers(self) -> tuple[str, ...]:
+        """What model.c includes for it."""
+        return tuple(c.header for c in self.kernels() if c.header is not None)
 
 
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
@@ -66,39 +76,38 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
 
 
 def choose_kernels(
-    graph: Graph, target: Target, optimize: Optimize = "speed"
+    graph: Graph,
+    target: Target,
+    optimize: Optimize = "speed",
+    reasons: Reasons | None = None,
 ) -> tuple[Choice, ...]:
     """The first variant that can serve each layer on this core, else the portable kernel.
 
     But for `speed`, a variant whose code is large for what its layers have to do is left out.
+    `reasons` keeps what variants say, of layers that one graph after the other has.
 
     Raises:
         GraphError: an operator has no kernel.
     """
     nodes = list(zip(graph.nodes, layers_of(graph), strict=True))
-    left_out: dict[str, str] = {}  # headers of variants, and why
+    chooser = _Chooser(target, {} if reasons is None else reasons)
     while True:
-        choices = tuple(
-            _choice(node.name, node.op, layer, target, left_out) for node, layer in nodes
-        )
-        found = _not_worth_its_code(graph, choices, MODES[optimize].macs_a_byte)
+        choices = tuple(chooser.choice(node.name, node.op, layer) for node, layer in nodes)
+        found = _not_worth_its_code(choices, MODES[optimize].macs_a_byte)
         if not found:
             return choices
-        left_out |= found
+        chooser.left_out |= found
 
 
-def _not_worth_its_code(
-    graph: Graph, choices: Sequence[Choice], macs_a_byte: float
-) -> dict[str, str]:
+def _not_worth_its_code(choices: Sequence[Choice], macs_a_byte: float) -> dict[str, str]:
     """Headers whose layers multiply less than their code is worth, and what to say of each."""
+    kernels = [kernel for choice in choices for kernel in choice.kernels()]
+    total = sum(kernel.macs for kernel in kernels)
     work: dict[str, int] = {}
-    total = 0
-    for node, choice in zip(graph.nodes, choices, strict=True):
-        macs = cast(IntegerOp, node.op).macs(*choice.layer.shapes())
-        total += macs
-        if choice.header is not None and choice.code_nbytes:
-            work[choice.header] = work.get(choice.header, 0) + macs
-    code = {choice.header: choice.code_nbytes for choice in choices}
+    for kernel in kernels:
+        if kernel.header is not None and kernel.code_nbytes:
+            work[kernel.header] = work.get(kernel.header, 0) + kernel.macs
+    code = {kernel.header: kernel.code_nbytes for kernel in kernels}
     return {
         header: f"its code of {code[header]} bytes would serve {macs:,} of {total:,} "
         "multiplications; `--optimize speed` takes it"
@@ -110,8 +119,9 @@ def _not_worth_its_code(
 def shared_headers(choices: Sequence[Choice], optimize: Optimize) -> dict[str, int]:
     """The headers whose kernels layers share, by the kinds of layers beyond which they do."""
     mode = MODES[optimize]
-    few = {True: mode.few, False: mode.few_of_special}
-    found = {choice.header: few[choice.is_shared] for choice in choices if choice.header}
+    few = {True: mode.few, False: mode.few_of_special, None: None}
+    kernels = [kernel for choice in choices for kernel in choice.kernels()]
+    found = {kernel.header: few[kernel.is_shared] for kernel in kernels if kernel.header}
     return {header: least for header, least in found.items() if least is not None}
 
 
@@ -123,42 +133,113 @@ def scratch_of(choices: Sequence[Choice]) -> Scratch:
     )
 
 
-def _choice(
-    node: str, op: Any, layer: Layer, target: Target, left_out: Mapping[str, str]
-) -> Choice:
-    kernel = kernel_of(op)
-    reasons: dict[str, str] = {}
-    rounding = getattr(op, "rounding", None)
-    for variant in kernel.variants:
-        if rounding is None or rounding in variant.roundings:
-            reason = variant.why_not(op, layer, target) or left_out.get(variant.header)
+def arranged(
+    graph: Graph, target: Target, optimize: Optimize = "speed", fast_nbytes: int = 0
+) -> Arrangement:
+    """The graph as it runs on a core: channels in whole groups, and passes.arrange with the
+    scratch of its kernels.
+
+    For `speed`, layers stay apart where `fast_nbytes`, what the first ram has for an arena,
+    are enough for that.
+
+    Raises:
+        GraphError: the graph is not quantized, or an operator has no kernel.
+    """
+    graph = align_channels(graph, target.channel_group)
+    reasons: Reasons = {}
+
+    def scratch(found: Graph) -> Scratch:
+        return scratch_of(choose_kernels(found, target, optimize, reasons))
+
+    return arrangement_for_device(graph, scratch, fast_nbytes if optimize == "speed" else 0)
+
+
+# What a variant says of a layer, and the tensors whose identities are in the key.
+Reasons: TypeAlias = dict[tuple[Any, ...], tuple[str | None, tuple[Tensor, ...]]]
+
+
+@dataclass(slots=True)
+class _Chooser:
+    target: Target
+    reasons: Reasons
+    left_out: dict[str, str] = field(default_factory=dict)  # headers of variants, and why
+
+    def choice(self, node: str, op: Any, layer: Layer) -> Choice:
+        """The kernel of a layer, and those of its parts."""
+        kernel = kernel_of(op)
+        reasons: dict[str, str] = {}
+        macs = op.macs(*layer.shapes())
+        for variant in kernel.variants:
+            reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
+            if reason is None:
+                found = Choice(
+                    node,
+                    layer,
+                    variant.name,
+                    variant.header,
+                    variant.scratch_nbytes(op, *layer.shapes()),
+                    variant.emit,
+                    reasons,
+                    variant.is_shared,
+                    variant.code_nbytes,
+                    macs,
+                    variant.is_exact,
+                )
+                break
+            reasons[variant.name] = reason
         else:
-            reason = f"the layer rounds by '{rounding}', the kernel does not"
-        if reason is None:
-            return Choice(
+            found = Choice(
                 node,
                 layer,
-                variant.name,
-                variant.header,
-                variant.scratch_nbytes(op, *layer.shapes()),
-                variant.emit,
+                kernel.name,
+                kernel.header,
+                kernel.scratch_nbytes(op, *layer.shapes()),
+                kernel.emit,
                 reasons,
-                variant.is_shared,
-                variant.code_nbytes,
-                variant.is_exact,
+                kernel.is_shared,
+                0,
+                macs,
             )
-        reasons[variant.name] = reason
-    return Choice(
-        node,
-        layer,
-        PORTABLE_NAME,
-        kernel.header,
-        kernel.scratch_nbytes(op, *layer.shapes()),
-        kernel.emit,
-        reasons,
-        kernel.is_shared,
-        0,
-    )
+        parts = kernel.parts(op, layer)
+        return self._with_parts(found, parts) if parts else found
+
+    def _why_not(self, variant: Variant, op: Any, layer: Layer) -> str | None:
+        tensors = (*layer.inputs, *layer.outputs)
+        key = (
+            self.target,
+            variant.name,
+            op,
+            *(t.shape if t.data is None else id(t.data) for t in tensors),
+        )
+        if key not in self.reasons:
+            rounding = getattr(op, "rounding", None)
+            if rounding is None or rounding in variant.roundings:
+                reason = variant.why_not(op, layer, self.target)
+            else:
+                reason = f"the layer rounds by '{rounding}', the kernel does not"
+            self.reasons[key] = reason, tensors
+        return self.reasons[key][0]
+
+    def _with_parts(self, whole: Choice, parts: Sequence[Part]) -> Choice:
+        """The choice, with those of its parts, whose scratch is behind its own."""
+        own = aligned(whole.scratch_nbytes)
+        choices = {}
+        for part in parts:
+            layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
+            found = self.choice(whole.node, part.op, layer)
+            choices[part.role] = replace(found, macs=found.macs * part.calls)
+
+        def emit(op: Any, layer: Layer) -> LayerCode:
+            codes = {p.role: choices[p.role].emit(p.op, choices[p.role].layer) for p in parts}
+            return replace(whole.emit(op, layer), parts=codes)
+
+        return replace(
+            whole,
+            scratch_nbytes=own + max(c.scratch_nbytes for c in choices.values()),
+            emit=emit,
+            macs=whole.macs - sum(c.macs for c in choices.values()),
+            parts=choices,
+        )
 
 
 def _roles(graph: Graph) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """The linker script of a board, for GNU ld and for LLD.
 
 Image: vectors, code, constants and the initial values of .data in the first flash; .data, .bss
-(with the arena) and the stack, in this order, in the first ram. Symbols for the startup code:
+(with the arena) and the stack, in this order, in the first ram; arenas beside the first in
+the other rams. Symbols for the startup code:
 edgeq_data_load/start/end, edgeq_bss_start/end, edgeq_stack_guard/bottom/top.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from edgeq.board import Board
 from edgeq.errors import BoardError
@@ -21,7 +24,7 @@ MEMORY
 {
     flash (rx) : ORIGIN = @flash_origin@, LENGTH = @flash_nbytes@
     ram (rwx) : ORIGIN = @ram_origin@, LENGTH = @ram_nbytes@
-}
+@regions@}
 
 SECTIONS
 {
@@ -44,7 +47,7 @@ SECTIONS
     } > ram AT > flash
     edgeq_data_load = LOADADDR(.data);
 
-    .bss (NOLOAD) : ALIGN(16)
+@arenas@    .bss (NOLOAD) : ALIGN(16)
     {
         edgeq_bss_start = .;
         *(.bss .bss.* COMMON)
@@ -74,8 +77,20 @@ ASSERT(edgeq_stack_top <= @ram_origin@ + @ram_nbytes@, "the stack must lie withi
 """
 
 
-def linker_script(board: Board, stack_nbytes: int = STACK_NBYTES) -> str:
-    """The text of the linker script.
+_REGION = """\
+    ram_@number@ (rwx) : ORIGIN = @origin@, LENGTH = @nbytes@
+"""
+_ARENA = """\
+    /* An arena in '@name@'; nothing clears it. */
+    .arena_@number@ (NOLOAD) : ALIGN(16) { *(.bss.edgeq_arena_@number@) } > ram_@number@
+
+"""
+
+
+def linker_script(
+    board: Board, stack_nbytes: int = STACK_NBYTES, arenas: Sequence[int] = ()
+) -> str:
+    """The text of the linker script; `arenas`: numbers of the rams that hold a further arena.
 
     Raises:
         BoardError: the stack is not a multiple of 8 bytes (Arm IHI0042F, AAPCS, section
@@ -98,8 +113,24 @@ def linker_script(board: Board, stack_nbytes: int = STACK_NBYTES) -> str:
         "ram_nbytes": str(board.ram.nbytes),
         "stack_nbytes": str(stack_nbytes),
         "guard_nbytes": str(GUARD_NBYTES),
+        "regions": "".join(_of_ram(_REGION, board, number) for number in arenas),
+        "arenas": "".join(_of_ram(_ARENA, board, number) for number in arenas),
     }
-    text = _TEMPLATE
+    return _filled(_TEMPLATE, values)
+
+
+def _of_ram(template: str, board: Board, number: int) -> str:
+    memory = board.of_kind("ram")[number]
+    values = {
+        "name": memory.name.replace("*/", "* /"),
+        "number": str(number),
+        "origin": f"0x{memory.origin:08x}",
+        "nbytes": str(memory.nbytes),
+    }
+    return _filled(template, values)
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text

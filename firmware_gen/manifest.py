@@ -15,6 +15,18 @@ from firmware_gen.shared_copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestPart:
+    """The kernel of a part of a layer."""
+
+    role: str  # its C function is <layer>_<role>
+    kernel: str
+    copy: Literal["own", "shared"]
+    header: str | None
+    why_not: Mapping[str, str]
+    constant_nbytes: int  # of those of the layer
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestLayer:
     """One layer that has code."""
 
@@ -27,6 +39,7 @@ class ManifestLayer:
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     scratch_nbytes: int
     constant_nbytes: int
+    parts: tuple[ManifestPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,7 @@ class Manifest:
     model: str
     rounding: str
     optimize: Optimize
+    layers_in_one: str  # why layers are one by rows, or apart; "" if nothing was arranged
     layers: tuple[ManifestLayer, ...]
 
     def json(self) -> str:
@@ -49,6 +63,7 @@ def manifest(
     choices: Sequence[Choice],
     code: Sequence[LayerCode],
     copies: Copies,
+    layers_in_one: str,
 ) -> Manifest:
     """The choices, with what became of each in C."""
     layers = tuple(
@@ -61,8 +76,23 @@ def manifest(
             header=choice.header,
             why_not=dict(choice.why_not),
             scratch_nbytes=choice.scratch_nbytes,
-            constant_nbytes=sum(c.values.nbytes for c in parts.constants),
+            constant_nbytes=parts.constant_nbytes(),
+            parts=_parts(choice, parts, copies),
         )
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     )
-    return Manifest(graph.name, graph.rounding, optimize, layers)
+    return Manifest(graph.name, graph.rounding, optimize, layers_in_one, layers)
+
+
+def _parts(choice: Choice, code: LayerCode, copies: Copies) -> tuple[ManifestPart, ...]:
+    return tuple(
+        ManifestPart(
+            role=role,
+            kernel=part.variant,
+            copy="shared" if copies.is_shared(code.parts[role]) else "own",
+            header=part.header,
+            why_not=dict(part.why_not),
+            constant_nbytes=code.parts[role].constant_nbytes(),
+        )
+        for role, part in choice.parts.items()
+    )

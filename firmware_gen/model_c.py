@@ -19,6 +19,7 @@ from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
 from firmware_gen import c_text, profiled
+from firmware_gen.arenas import address_text, arena_text, offset_text
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
@@ -33,24 +34,10 @@ The model "{name}": constants, one function a layer, and the calls in order. Fix
 integers only; nothing is allocated at run time. The functions for other code are declared in \
 model.h."""
 
-_ARENA = """\
-/* Every activation and all scratch memory. */
-static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
-
-/* A buffer of the arena, as a pointer of which the compiler knows no more: from constant
- * addresses GCC 12 (-O2) may form one buffer's address out of another's, and then take a
- * function that only writes through it for one without effect. */
-static inline void *edgeq_buffer(uint32_t offset) {
-    uint8_t *at = edgeq_arena + offset;
-    __asm__("" : "+r"(at));
-    return at;
-}
-"""
-
 _ACCESS = """\
 {constness}void *edgeq_model_{kind}(size_t index) {{
     static const uint32_t offsets[] = {offsets};
-    return index < EDGEQ_MODEL_{upper}_COUNT ? edgeq_arena + offsets[index] : NULL;
+    return index < EDGEQ_MODEL_{upper}_COUNT ? {address} : NULL;
 }}
 """
 
@@ -77,13 +64,14 @@ def model_code(
     optimize: Optimize = "speed",
     digest: bytes | None = None,
     measured: bool = False,
+    layers_in_one: str = "",
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
     The plan must hold the scratch of these kernels (`layers.scratch_of`), in the same mode.
 
     `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
-    counts the cycles of each layer (profiled.py).
+    counts the cycles of each layer (profiled.py). `layers_in_one` is for the manifest.
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -95,10 +83,11 @@ def model_code(
     choices = choose_kernels(graph, target, optimize)
     writer = _Writer(graph, plan, choices, measured)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
-    headers = sorted({choice.header for choice in choices if choice.header is not None})
+    headers = sorted({name for choice in choices for name in choice.headers()})
     called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
-    nbytes = [sum(c.values.nbytes for c in layer.constants) for layer in code]
-    copies = Copies(code, headers, shared_headers(choices, optimize))
+    nbytes = [layer.constant_nbytes() for layer in code]
+    functions = [part for layer in code for part in layer.functions()]
+    copies = Copies(functions, headers, shared_headers(choices, optimize))
     return ModelCode(
         source=writer.source(code, headers, copies),
         header=model_header(
@@ -112,7 +101,7 @@ def model_code(
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
         called=called,
-        manifest=manifest(graph, optimize, choices, code, copies),
+        manifest=manifest(graph, optimize, choices, code, copies, layers_in_one),
     )
 
 
@@ -185,9 +174,8 @@ class _Writer:
 
     def _check_alias(self, node: Node) -> None:
         source, output = self.graph.tensors[node.inputs[0]], node.outputs[0]
-        if (
-            source.data is not None
-            or self.plan.placements[source.name].offset != self.plan.placements[output].offset
+        if source.data is not None or _place_of(self.plan, source.name) != _place_of(
+            self.plan, output
         ):
             raise GraphError(
                 f"{node.name}: {node.op.name} of '{source.name}' must share its bytes"
@@ -196,7 +184,8 @@ class _Writer:
     def source(self, code: list[LayerCode], headers: list[str], copies: Copies) -> str:
         """The text of model.c."""
         layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
-        defines = {name for parts in code for name in parts.defines}
+        functions = [part for parts in code for part in parts.functions()]
+        defines = {name for part in functions for name in part.defines}
         text = "\n".join(
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),
@@ -205,7 +194,7 @@ class _Writer:
                 + self._rounding()
                 + "".join(f"#define {name}\n" for name in sorted(defines))
                 + "".join(c_text.include(name) for name in headers),
-                _ARENA,
+                arena_text(self.plan),
                 self._offsets(),
                 _pointer_macros(layers),
                 copies.text(),
@@ -244,7 +233,7 @@ class _Writer:
         what = f"{place.nbytes} bytes of scratch" if tensor is None else tensor_text(tensor)
         return [
             c_text.comment(f"{what}; {_life(place, len(self.graph.nodes))}", 4),
-            f"    {at} = {place.offset},\n",
+            f"    {at} = {offset_text(place)},\n",
         ]
 
     def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
@@ -257,20 +246,14 @@ class _Writer:
         note = f"{index}: {node.op.name.upper()} {sources} -> {outputs}{work}. {node.name}"
         if not code.calls:
             return c_text.comment(f"{note}\nNo code: the output is the input's bytes.")
-        constants = "".join(
-            c_text.c_array(
-                c.ctype,
-                f"{layer}_{c.role}",
-                np.asarray(c.values).ravel().tolist(),
-                note=c.note,
-            )
-            + "\n"
-            for c in code.constants
+        parts = "".join(
+            _function_text(f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out")
+            for role, part in code.parts.items()
         )
+        noinline = "__attribute__((noinline)) "
         return (
-            f"{c_text.comment(note)}{constants}"
-            f"static __attribute__((noinline)) void {layer}(void) {{\n"
-            f"{copies.body(code)}}}\n"
+            f"{c_text.comment(note)}{parts}"
+            f"{_function_text(layer, code, copies, noinline, 'void')}"
         )
 
     def _run(self, code: list[LayerCode]) -> str:
@@ -287,8 +270,30 @@ class _Writer:
                 raise GraphError(f"output '{name}' is a constant; leave it out of the model")
         offsets = c_text.initializer([self.offset_of[name] for name in names], 4, 36)
         return _ACCESS.format(
-            constness=constness, kind=kind, upper=kind.upper(), offsets=offsets
+            constness=constness,
+            kind=kind,
+            upper=kind.upper(),
+            offsets=offsets,
+            address=address_text(self.plan, "offsets[index]"),
         )
+
+
+def _place_of(plan: MemoryPlan, name: str) -> tuple[int, int]:
+    return plan.placements[name].arena, plan.placements[name].offset
+
+
+def _function_text(
+    name: str, code: LayerCode, copies: Copies, attribute: str, arguments: str
+) -> str:
+    """The constants and the function of a layer."""
+    constants = "".join(
+        c_text.c_array(
+            c.ctype, f"{name}_{c.role}", np.asarray(c.values).ravel().tolist(), note=c.note
+        )
+        + "\n"
+        for c in code.constants
+    )
+    return f"{constants}static {attribute}void {name}({arguments}) {{\n{copies.body(code)}}}\n"
 
 
 def _pointer_macros(text: str) -> str:

@@ -74,15 +74,21 @@ def _real(scale: float) -> str:
 def _note(graph: Graph, plan: MemoryPlan) -> str:
     lines = [
         f'The model "{graph.name}": write the inputs, call edgeq_model_run, read the outputs. '
-        "Not reentrant: there is one arena, of "
-        f"{plan.arena_nbytes} bytes, static in model.c. Images are (1, height, width, "
-        "channels), channels together."
+        f"Not reentrant: there is {_arenas(plan)}, static in model.c. Images are (1, height, "
+        "width, channels), channels together."
     ]
     for kind, tensors in (("Input", graph.input_tensors()), ("Output", graph.output_tensors())):
         for index, tensor in enumerate(tensors):
             lines += ["", f"{kind} {index}: {tensor_text(tensor)}, {tensor.nbytes} bytes."]
             lines += _conversion(kind, tensor)
     return "\n".join(lines)
+
+
+def _arenas(plan: MemoryPlan) -> str:
+    if len(plan.arenas) == 1:
+        return f"one arena, of {plan.arena_nbytes} bytes"
+    sizes = ", ".join(str(nbytes) for nbytes in plan.arenas)
+    return f"an arena in each of {len(plan.arenas)} memory regions, of {sizes} bytes"
 
 
 def _conversion(kind: str, tensor: Tensor) -> list[str]:

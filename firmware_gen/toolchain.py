@@ -23,7 +23,7 @@ from typing import Literal
 from edgeq.board import Board
 from edgeq.errors import BoardError, ToolError
 from firmware_gen.cores import core_of
-from firmware_gen.image import audit_image, memory_use, symbol_map
+from firmware_gen.image import ARENA, MemoryUse, audit_image, memory_use, symbol_map
 
 CompilerName = Literal["gcc", "zig"]
 Progress = Callable[[str], None]
@@ -69,6 +69,17 @@ class Compiler:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryTaken:
+    """What an image takes of one of a board's memories."""
+
+    name: str
+    kind: str
+    used_nbytes: int
+    nbytes: int
+    holds: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuildResult:
     """A linked image and what it takes; sizes are read from the ELF."""
 
@@ -79,6 +90,7 @@ class BuildResult:
     ram_nbytes: int  # .data and .bss, up to the stack
     stack_nbytes: int
     sections: Mapping[str, int]
+    memories: tuple[MemoryTaken, ...]  # those in use, in the board's order by kind
 
 
 def find_compiler(name: CompilerName | None = None) -> Compiler:
@@ -191,7 +203,24 @@ def compile_and_link(
         ram_nbytes=use.ram_nbytes,
         stack_nbytes=use.stack_nbytes,
         sections=use.sections,
+        memories=_memories(board, use),
     )
+
+
+def _memories(board: Board, use: MemoryUse) -> tuple[MemoryTaken, ...]:
+    """The first flash and the first ram, and the rams that hold a further arena."""
+    flash, rams = board.flash, board.of_kind("ram")
+    static = use.ram_nbytes + use.stack_nbytes
+    has_several = any(name.startswith(ARENA) for name in use.sections)
+    holds = f"data, {'first ' if has_several else ''}arena, stack of {use.stack_nbytes:,}"
+    found = [
+        MemoryTaken(flash.name, "flash", use.flash_nbytes, flash.nbytes, "code, constants"),
+        MemoryTaken(rams[0].name, "ram", static, rams[0].nbytes, holds),
+    ]
+    for number, memory in enumerate(rams):
+        if used := use.sections.get(f"{ARENA}{number}", 0):
+            found.append(MemoryTaken(memory.name, "ram", used, memory.nbytes, "arena"))
+    return tuple(found)
 
 
 def zig_cache_folder() -> Path:
@@ -248,8 +277,10 @@ def _output(command: Sequence[str]) -> str:
 
 def _link_error(board: Board, tool: Compiler, text: str) -> BoardError | ToolError:
     # GNU ld: "region `ram' overflowed by 8 bytes"; LLD: "region 'ram': overflowed by 8 bytes".
-    for memory in (board.flash, board.ram):
-        over = [int(n) for n in re.findall(rf"'?{memory.kind}'?:? overflowed by (\d+)", text)]
+    regions = {"flash": board.flash, "ram": board.ram}
+    regions |= {f"ram_{k}": memory for k, memory in enumerate(board.of_kind("ram")) if k}
+    for name, memory in regions.items():
+        over = [int(n) for n in re.findall(rf"\b{name}\b'?:? overflowed by (\d+)", text)]
         if over:
             return BoardError(
                 f"{board.name}: the image does not fit: {memory.kind} '{memory.name}' has "

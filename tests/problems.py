@@ -5,9 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from draws import (
+    Draw,
+    clamps,
+    filter_and_bias,
+    multipliers,
+    product_fields,
+    seeds,
+    usual_windows,
+    windows,
+    zero_points,
+)
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from problem import (
@@ -28,6 +38,7 @@ from edgeq.ops.add import Add
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
 from edgeq.ops.fully_connected import QuantizedFullyConnected
@@ -40,71 +51,6 @@ from edgeq.ops.quantize import QuantizeFloat, Requantize, key_float
 from edgeq.ops.relu import QuantizedRelu
 from edgeq.ops.reshape import QuantizedReshape
 from edgeq.ops.softmax import Softmax
-
-Draw = Any
-zero_points = st.sampled_from((-128, 127, 0, -1, 3, -77))
-seeds = st.integers(0, 2**32 - 1)
-multipliers = st.one_of(
-    st.sampled_from((2**30, 2**31 - 1, 2**30 + 1, 0)), st.integers(2**30, 2**31 - 1)
-)
-
-
-@st.composite
-def clamps(draw: Draw) -> tuple[int, int]:
-    if draw(st.booleans()):
-        return -128, 127
-    low = draw(st.integers(-128, 127))
-    return low, draw(st.integers(low, 127))
-
-
-@st.composite
-def windows(draw: Draw) -> tuple[Window, int, int]:
-    """A window and an image's height and width that it fits."""
-    filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    dilation_h, dilation_w = (draw(st.sampled_from((1, 1, 1, 2, 3))) for _ in range(2))
-    stride_h, stride_w = (draw(st.sampled_from((1, 1, 2, 3, 5))) for _ in range(2))
-    pads = [draw(st.sampled_from((0, 0, 0, 1, 2, 3))) for _ in range(4)]
-    reach_h, reach_w = (filter_h - 1) * dilation_h + 1, (filter_w - 1) * dilation_w + 1
-    height = max(1, reach_h - pads[0] - pads[1]) + draw(st.integers(0, 5))
-    width = max(1, reach_w - pads[2] - pads[3]) + draw(st.integers(0, 5))
-    steps = (stride_h, stride_w, dilation_h, dilation_w)
-    window = Window(filter_h, filter_w, *steps, *pads)
-    return window, height, width
-
-
-@st.composite
-def product_fields(draw: Draw, rows: Array, bias: Array) -> dict[str, Any]:
-    """The fields that operators with a filter share: no accumulator leaves int32."""
-    zero_point = draw(zero_points)
-    peak = np.abs(bias.astype(np.int64)) + (128 + abs(zero_point)) * np.abs(
-        rows.astype(np.int64)
-    ).sum(1)
-    count = len(bias) if draw(st.booleans()) else 1
-    headroom = 31 - max(int(peak.max()), 1).bit_length()
-    useful = 7 - max(int(peak.max()), 1).bit_length()
-    shifts = []
-    for _ in range(count):
-        near = st.integers(max(useful - 2, -31), min(useful + 2, headroom))
-        anything = st.integers(-31, headroom)
-        ends = st.sampled_from((-31, min(0, headroom), headroom))
-        shifts.append(draw(st.one_of(near, near, anything, ends)))
-    low, high = draw(clamps())
-    return {
-        "input_zero_point": zero_point,
-        "output_zero_point": draw(zero_points),
-        "activation_min": low,
-        "activation_max": high,
-        "multiplier": tuple(draw(multipliers) for _ in range(count)),
-        "shift": tuple(shifts),
-    }
-
-
-def filter_and_bias(draw: Draw, shape: Shape, channels: int) -> tuple[Array, Array]:
-    rng = np.random.default_rng(draw(seeds))
-    weights = int8_values(draw(seeds), shape)
-    largest = draw(st.sampled_from((0, 100, 20_000, 2**29)))
-    return weights, rng.integers(-largest, largest + 1, channels).astype(np.int32)
-
 
 channel_counts = st.sampled_from((1, 1, 2, 3, 4, 5, 8, 17))
 
@@ -131,16 +77,6 @@ def conv_2d(draw: Draw) -> Problem:
 
 
 @st.composite
-def usual_windows(draw: Draw) -> tuple[Window, int, int]:
-    """3 x 3 as networks have it, and an image's height and width that it fits."""
-    stride_h, stride_w = draw(st.sampled_from(((1, 1), (2, 2), (3, 1), (1, 2))))
-    pads = [draw(st.integers(0, 2)) for _ in range(4)]
-    height = max(1, 3 - pads[0] - pads[1]) + draw(st.integers(0, 6))
-    width = max(1, 3 - pads[2] - pads[3]) + draw(st.integers(0, 9))
-    return Window(3, 3, stride_h, stride_w, 1, 1, *pads), height, width
-
-
-@st.composite
 def depthwise_conv_2d(draw: Draw) -> Problem:
     is_usual = draw(st.booleans())
     window, height, width = draw(usual_windows() if is_usual else windows())
@@ -155,6 +91,34 @@ def depthwise_conv_2d(draw: Draw) -> Problem:
     x = activation((1, height, width, channels))
     inputs = (x, constant(weights), constant(bias))
     op = QuantizedDepthwiseConv2D(window, **fields)
+    return build(op, inputs, (int8_values(draw(seeds), x.shape),))
+
+
+@st.composite
+def conv_depthwise(draw: Draw) -> Problem:
+    """Rows of whole words, some at once; 3 x 3 as networks have it, or any not dilated."""
+    is_usual = draw(st.booleans())
+    window, height, width = draw(usual_windows() if is_usual else windows())
+    window = replace(window, dilation_h=1)
+    channels, expanded = draw(
+        st.sampled_from(((4, 8), (8, 4), (8, 12), (1, 4), (3, 8), (4, 16), (3, 20)))
+    )
+    width += 0 if channels % 4 == 0 else -width % 4
+    outputs = expanded * (1 if is_usual else draw(st.sampled_from((1, 1, 2))))
+    weights, bias = filter_and_bias(draw, (expanded, 1, 1, channels), expanded)
+    fields = draw(product_fields(weights.reshape(expanded, -1), bias))
+    conv = QuantizedConv2D(Window(1, 1), **fields)
+    weights2, bias2 = filter_and_bias(
+        draw, (window.filter_h, window.filter_w, outputs), outputs
+    )
+    fields = draw(product_fields(weights2.reshape(-1, outputs).T, bias2))
+    if is_usual:
+        fields |= {"output_zero_point": -128, "activation_min": -128, "activation_max": 127}
+    x = activation((1, height, width, channels))
+    inputs = (x, *(constant(data) for data in (weights, bias, weights2, bias2)))
+    out_h, _ = window.output_extent(height, width)
+    rows = draw(st.sampled_from([n for n in range(1, out_h + 1) if out_h % n == 0]))
+    op = QuantizedConvDepthwise(conv, QuantizedDepthwiseConv2D(window, **fields), rows)
     return build(op, inputs, (int8_values(draw(seeds), x.shape),))
 
 
@@ -378,6 +342,7 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "quantize": quantize(),
     "dequantize": dequantize(),
     "move": move(),
+    "conv_depthwise": conv_depthwise(),
 }
 
 

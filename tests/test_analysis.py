@@ -28,7 +28,7 @@ from edgeq.memory import plan_memory
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.weights import quantize_array
 from edgeq.passes import optimize, run_passes
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.quantize import quantize, quantize_with_ranges
 from edgeq.report.analysis_page import analysis_page
 from edgeq.report.firmware import BoardRow
@@ -162,7 +162,7 @@ class _Page(HTMLParser):
 
 
 def page_of(found: Analysis) -> str:
-    arranged = arrange(optimize(found.quantized))
+    arranged = arrange_for_device(optimize(found.quantized))
     board = BoardRow("b", "B", "cortex-m4", 1, 2048, 1024, True, None, None, "no <room>", ())
     return analysis_page(found, arranged, plan_memory(arranged), [board])
 

@@ -22,7 +22,7 @@ from edgeq.demo import load_digits
 from edgeq.digest import graph_digest
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from firmware_gen.image import memory_use
 
 BOARD = ("--board", "mps2_an386")
@@ -45,7 +45,7 @@ def outputs(count: int) -> np.ndarray:
 
 def test_inspect_shows_layers_and_memory(edgeq_command: CommandLine) -> None:
     found = record(edgeq_command("inspect", DIGITS, "--json"))
-    plan = plan_memory(arrange(optimize(digits())))
+    plan = plan_memory(arrange_for_device(optimize(digits())))
     assert found["quantized"] is True
     assert found["arena_nbytes"] == plan.arena_nbytes
     assert found["lower_bound_nbytes"] == plan.lower_bound_nbytes
@@ -66,7 +66,10 @@ def test_quantize_run_and_evaluate_agree_with_the_library(edgeq_command: Command
     arguments = ("quantize", "float.onnx", "--calibration", "train.npz", "-o", "own.edgeq")
     found = record(edgeq_command(*arguments, "--json"))
     assert found["samples"] == 100
-    assert found["arena_nbytes"] == plan_memory(arrange(optimize(digits()))).arena_nbytes
+    assert (
+        found["arena_nbytes"]
+        == plan_memory(arrange_for_device(optimize(digits()))).arena_nbytes
+    )
     assert found["float_weight_nbytes"] > 3 * found["weight_nbytes"]
     assert graph_digest(edgeq.read_model("own.edgeq")) != b""
 

@@ -16,6 +16,8 @@ from edgeq.arith import ROUNDINGS, Rounding
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops import OPERATORS, Operator
+from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
 from firmware_gen.layers import Choice, choose_kernels
@@ -93,9 +95,13 @@ OPTIONS: tuple[tuple[tuple[str, ...], Optimize], ...] = (
 )
 
 
+PARTS = {"conv_depthwise": (QuantizedConv2D, QuantizedDepthwiseConv2D)}
+
+
 def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:
-    """The variants of the kernels of an operator, besides the portable ones."""
-    variants = [v for kind in operator.integer_classes for v in KERNELS[kind].variants]
+    """The variants of the kernels of an operator and its parts, besides the portable ones."""
+    kinds = [*operator.integer_classes, *PARTS.get(operator.name, ())]
+    variants = [v for kind in kinds for v in KERNELS[kind].variants]
     return {v.name for v in variants if rounding in v.roundings}
 
 
@@ -131,9 +137,10 @@ def test_every_variant_is_reached_by_a_problem(operator: Operator) -> None:
         return
     problems = make_problems(operator.name, BATCH * len(OPTIONS))
     reached = {
-        choice.variant
+        kernel.variant
         for target in TARGETS.values()
         for choice in choose_kernels(graph_of(problems)[1], target)
+        for kernel in choice.kernels()
     }
     assert variants_of(operator, "tflm") <= reached, "delete a variant that no problem reaches"
 

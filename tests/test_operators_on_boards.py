@@ -14,13 +14,17 @@ from edgeq.ops import OPERATORS
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
 from firmware_gen.kernels import KERNELS
+from firmware_gen.kernels.kernel import no_parts
 from firmware_gen.optimize import Optimize
 
 PROBLEMS_A_BOARD = 60
 WITH_VARIANTS = [
     operator
     for operator in OPERATORS
-    if any(KERNELS[kind].variants for kind in operator.integer_classes)
+    if any(
+        KERNELS[kind].variants or KERNELS[kind].parts is not no_parts
+        for kind in operator.integer_classes
+    )
 ]
 
 

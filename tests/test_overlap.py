@@ -17,10 +17,11 @@ from host_c import run_model
 from problem import Problem, activation, build, constant, graph_of, int8_values
 from problems import make_problems
 
-from edgeq.graph import Array, Graph
+from edgeq.graph import Array, Graph, Tensor
 from edgeq.memory import MemoryPlan, Placement
 from edgeq.memory.blocks import aligned
 from edgeq.ops import OPERATORS, Window
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.overlap import rows_overlap, window_overlap
 from firmware_gen.cores import PORTABLE, Target
@@ -28,7 +29,14 @@ from firmware_gen.kernels import KERNELS, kernels_folder
 from firmware_gen.layers import Choice, choose_kernels
 
 # Operators whose rows are the rows of an image.
-BY_ROWS = ("conv_2d", "depthwise_conv_2d", "average_pool_2d", "max_pool_2d", "pad")
+BY_ROWS = (
+    "conv_2d",
+    "depthwise_conv_2d",
+    "average_pool_2d",
+    "max_pool_2d",
+    "pad",
+    "conv_depthwise",
+)
 OVERLAPPING = (
     *BY_ROWS,
     "fully_connected",
@@ -191,6 +199,8 @@ def rows_read(problem: Problem) -> list[tuple[int, int] | None]:
     _, height, width, channels = (1,) * (4 - len(problem.inputs[0].shape)) + tuple(
         problem.inputs[0].shape
     )
+    if isinstance(op, QuantizedConvDepthwise):
+        return rows_read_once(op, height, width * channels, problem.output)
     rows: list[tuple[int, int] | None] = []
     output = (1,) * (4 - len(problem.output.shape)) + tuple(problem.output.shape)
     for y in range(output[1]):
@@ -221,20 +231,48 @@ def rows_read(problem: Problem) -> list[tuple[int, int] | None]:
     return rows
 
 
+def rows_read_once(
+    op: QuantizedConvDepthwise, height: int, row_nbytes: int, output: Tensor
+) -> list[tuple[int, int] | None]:
+    """As rows_read, of what is made at once: what has been read is kept, and not read again."""
+    window = op.depthwise.window
+    rows: list[tuple[int, int] | None] = []
+    seen: set[int] = set()
+    for y in range(0, output.shape[1], op.rows_at_once):
+        last = y + op.rows_at_once - 1
+        top, end = (r * window.stride_h - window.pad_top for r in (y, last))
+        wanted = {r for r in range(top, end + window.filter_h) if 0 <= r < height} - seen
+        seen |= wanted
+        rows.append(
+            (min(wanted) * row_nbytes, (max(wanted) + 1) * row_nbytes) if wanted else None
+        )
+    return rows
+
+
 def weakest_kernel(problem: Problem, index: int, distance: int) -> bool:
     """Whether a kernel that writes each row before it reads for it still finds its input.
 
-    The contract leaves the order within a row to the kernel, so this is the worst of all.
+    The contract leaves the order within a row to the kernel, so this is the worst of all; but
+    for one with a ring, which must read first.
     """
+    reads_first = isinstance(problem.op, QuantizedConvDepthwise)
     values, out = overlapping_buffers(problem, index, distance)
     x = values[index]
     rows = rows_read(problem)
     flat_out, flat_x = out.reshape(len(rows), -1), x.reshape(-1)
     original = problem.values()[index].reshape(-1)
+
+    def is_gone(reads: tuple[int, int] | None) -> bool:
+        return reads is not None and bool(
+            (flat_x[slice(*reads)] != original[slice(*reads)]).any()
+        )
+
     for y, reads in enumerate(rows):
+        if reads_first and is_gone(reads):
+            return False
         for v in (0x11, 0x77):  # so that one differs from what is there
             flat_out[y] = v
-            if reads is not None and (flat_x[slice(*reads)] != original[slice(*reads)]).any():
+            if not reads_first and is_gone(reads):
                 return False
     return True
 

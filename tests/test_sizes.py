@@ -20,11 +20,10 @@ from edgeq.errors import BoardError
 from edgeq.graph import Graph
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
 from firmware_gen import build, generate
 from firmware_gen.cores import core_of
 from firmware_gen.firmware import PROGRAM_FLASH_NBYTES, PROGRAM_RAM_NBYTES
-from firmware_gen.layers import choose_kernels, scratch_of
+from firmware_gen.layers import arranged, choose_kernels, scratch_of
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.toolchain import CompilerName
 
@@ -86,9 +85,9 @@ def test_printed_sizes_are_those_of_the_elfs_program_headers(
 
 
 def arena_of(graph: Graph, board: Board) -> int:
-    optimized = optimize(graph)
-    scratch = scratch_of(choose_kernels(optimized, core_of(board).target))
-    return plan_memory(arrange(optimized, scratch), scratch).arena_nbytes
+    target = core_of(board).target
+    placed = arranged(optimize(graph), target).graph
+    return plan_memory(placed, scratch_of(choose_kernels(placed, target))).arena_nbytes
 
 
 @every_image

@@ -41,7 +41,7 @@ from edgeq.graph import Array, Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.quantize import DEFAULT_METHOD
 from edgeq.report import analysis as picture
 from edgeq.report.analysis_page import analysis_page
@@ -97,7 +97,7 @@ def analyze_command(
             progress=progress,
             note=say,
         )
-    arranged = arrange(optimize(analysis.quantized))
+    arranged = arrange_for_device(optimize(analysis.quantized))
     plan = plan_memory(arranged)
     boards = [_board(name, arranged) for name in board_names()]
     if output is not None:

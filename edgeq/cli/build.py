@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from edgeq.board import Board, load_board
 from edgeq.cli.firmware import built, quantized_model
@@ -104,9 +105,7 @@ def build_command(
         json,
         record,
         _kernels(firmware, why),
-        picture.memory_picture(
-            firmware.board, result.flash_nbytes, result.ram_nbytes, result.stack_nbytes
-        ),
+        picture.memory_picture(firmware.board, result.memories),
         picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}, rounding {firmware.graph.rounding}",
     )
@@ -128,20 +127,38 @@ def _kernels(firmware: GeneratedFirmware, why: bool) -> RenderableType:
     from firmware_gen.cores import core_of
 
     manifest = firmware.model.manifest
-    rows = [
-        picture.KernelRow(
-            layer.layer,
-            layer.operator,
-            layer.kernel,
-            layer.copy,
-            layer.constant_nbytes,
-            layer.why_not,
+    rows = []
+    for layer in manifest.layers:
+        if layer.header is None:
+            continue
+        made = sum(part.constant_nbytes for part in layer.parts)
+        rows += [
+            picture.KernelRow(
+                f"{layer.layer}_{part.role}",
+                layer.operator,
+                part.kernel,
+                part.copy,
+                part.constant_nbytes,
+                part.why_not,
+            )
+            for part in layer.parts
+        ]
+        rows.append(
+            picture.KernelRow(
+                layer.layer,
+                layer.operator,
+                layer.kernel,
+                layer.copy,
+                layer.constant_nbytes - made,
+                layer.why_not,
+            )
         )
-        for layer in manifest.layers
-        if layer.header is not None
-    ]
     has_more = core_of(firmware.board).target.has_dsp
-    return picture.kernels_picture(rows, manifest.optimize, firmware.board.core, has_more, why)
+    table = picture.kernels_picture(rows, manifest.optimize, firmware.board.core, has_more, why)
+    fused = ", ".join(layer.layer for layer in manifest.layers if layer.parts)
+    if not fused:
+        return table
+    return Group(table, Text(f"{fused}: two layers {manifest.layers_in_one}"))
 
 
 def _generated(

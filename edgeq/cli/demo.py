@@ -92,11 +92,7 @@ def demo_command(
     image = build(firmware, compiler.value if compiler else None, progress=say)
     record |= {"image": image, "arena_nbytes": firmware.plan.arena_nbytes}
     if not json:
-        console.print(
-            board_picture.memory_picture(
-                target, image.flash_nbytes, image.ram_nbytes, image.stack_nbytes
-            )
-        )
+        console.print(board_picture.memory_picture(target, image.memories))
         console.print(
             f"built by {image.compiler}; C sources in {output}/, see {output}/model.h"
         )

@@ -40,7 +40,6 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
 from edgeq.report import firmware as picture
 from edgeq.stream import Link, OutputFormat, Recorder, Result, open_link
 from edgeq.stream.recorder import decode_outputs
@@ -68,7 +67,7 @@ def boards_command(
     json: JsonOption = False,
 ) -> None:
     """List the boards, with what emulates and what flashes them."""
-    graph = arrange(optimize(quantized_model(model))) if model is not None else None
+    graph = optimize(quantized_model(model)) if model is not None else None
     rows = []
     for name in board_names():
         board = load_board(name)
@@ -80,14 +79,19 @@ def boards_command(
 def fits(graph: Graph, board: Board) -> str:
     """What of the board's memories an arranged integer graph lacks; "yes" if nothing."""
     from firmware_gen import check_fit
+    from firmware_gen.arenas import capacities
     from firmware_gen.cores import core_of
-    from firmware_gen.layers import choose_kernels, scratch_of
+    from firmware_gen.layers import arranged, choose_kernels, scratch_of
     from firmware_gen.linker_script import STACK_NBYTES
+    from firmware_gen.optimize import DEFAULT
 
     constants = sum(t.nbytes for t in graph.tensors.values() if t.data is not None)
     try:
-        scratch = scratch_of(choose_kernels(graph, core_of(board).target))
-        check_fit(board, graph, plan_memory(graph, scratch), constants, STACK_NBYTES)
+        target = core_of(board).target
+        placed = arranged(graph, target, DEFAULT).graph
+        scratch = scratch_of(choose_kernels(placed, target, DEFAULT))
+        plan = plan_memory(placed, scratch, capacities(board, STACK_NBYTES))
+        check_fit(board, graph, plan, constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]
     return "yes"

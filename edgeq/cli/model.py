@@ -24,16 +24,17 @@ from edgeq.exporters import write_model
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.report import model as picture
 
 
 def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's layers, inputs, outputs, MACs, weights and the firmware's memory plan."""
     graph = read_model(model)
-    optimized = arrange(optimize(graph)) if graph.is_quantized else None
-    plan = plan_memory(optimized) if optimized else None
-    rows = picture.layer_rows(graph, optimized, plan)
+    optimized = optimize(graph) if graph.is_quantized else None
+    arranged = arrange_for_device(optimized) if optimized else None
+    plan = plan_memory(arranged) if arranged else None
+    rows = picture.layer_rows(graph, optimized, plan, arranged)
     record = {
         "name": graph.name,
         "quantized": graph.is_quantized,
@@ -55,7 +56,7 @@ def inspect_command(model: ModelArgument, json: JsonOption = False) -> None:
         json,
         record,
         picture.model_picture(graph, rows, plan, console.width),
-        picture.model_summary(graph, optimized, rows, plan),
+        picture.model_summary(graph, arranged, rows, plan),
     )
 
 

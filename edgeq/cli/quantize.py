@@ -41,7 +41,7 @@ from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.model_file import save_graph
 from edgeq.passes import optimize, run_passes
-from edgeq.passes.arrange import arrange
+from edgeq.passes.arrange import arrange_for_device
 from edgeq.passes.round_as import round_as
 from edgeq.quantize import DEFAULT_METHOD, check_constants, quantize
 from edgeq.report import model as picture
@@ -118,7 +118,7 @@ def quantize_command(
                 note=say,
             )
     save_graph(quantized, output)
-    plan = plan_memory(arrange(optimize(quantized)))
+    plan = plan_memory(arrange_for_device(optimize(quantized)))
     record = {
         "output": output,
         "samples": len(samples),

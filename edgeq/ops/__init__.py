@@ -8,6 +8,7 @@ from edgeq.ops.add import Add, QuantizedAdd
 from edgeq.ops.average_pool_2d import AveragePool2D, QuantizedAveragePool2D
 from edgeq.ops.concatenation import Concatenation, QuantizedConcatenation
 from edgeq.ops.conv_2d import Conv2D, QuantizedConv2D
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import DepthwiseConv2D, QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
 from edgeq.ops.fully_connected import FullyConnected, QuantizedFullyConnected
@@ -70,6 +71,13 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("quantize", None, (QuantizeFloat, Requantize), "", "float32, int8, uint8"),
     Operator("dequantize", None, (Dequantize,), "", "to float32"),
     Operator("move", None, (Move,), "", "made by edgeq where a copy saves memory"),
+    Operator(
+        "conv_depthwise",
+        None,
+        (QuantizedConvDepthwise,),
+        "",
+        "made by edgeq where two in one by rows save memory",
+    ),
 )
 
 __all__ = ["OPERATORS", "FloatOp", "IntegerOp", "Operator", "Window"]

@@ -33,7 +33,12 @@ CHANNEL_AXIS = MappingProxyType(
 
 def filter_and_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     """The filter, int8, and the bias, int32, of an operator with a filter."""
-    _, weights, bias = graph.tensors_of(node.inputs)
+    return constants_of(graph, node.inputs)
+
+
+def constants_of(graph: Graph, inputs: tuple[str, ...]) -> tuple[Array, Array]:
+    """As filter_and_bias, of (input, filter, bias)."""
+    _, weights, bias = graph.tensors_of(inputs)
     assert weights.data is not None
     assert bias.data is not None
     return weights.data, bias.data

@@ -7,9 +7,10 @@ import numpy as np
 from edgeq.arith import INT32_MAX, INT32_MIN
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Node
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.op import require_product
 from edgeq.ops.product import accumulator_ends
-from edgeq.passes.products import PRODUCTS, ProductOp, filter_and_bias, rows_of
+from edgeq.passes.products import PRODUCTS, ProductOp, constants_of, rows_of
 
 
 def prove_accumulators(graph: Graph) -> Graph:
@@ -23,15 +24,23 @@ def prove_accumulators(graph: Graph) -> Graph:
         GraphError: names the layer, the channel and the largest possible accumulator.
     """
     for node in graph.nodes:
-        if isinstance(node.op, PRODUCTS):
-            _prove(graph, node)
+        for op, inputs in _products(node):
+            _prove(node.name, op, *constants_of(graph, inputs))
     return graph
 
 
-def _prove(graph: Graph, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, PRODUCTS)
-    weights, bias = filter_and_bias(graph, node)
+def _products(node: Node) -> list[tuple[ProductOp, tuple[str, ...]]]:
+    """The operators with a filter that a node is, with their inputs."""
+    if isinstance(node.op, PRODUCTS):
+        return [(node.op, node.inputs)]
+    if isinstance(node.op, QuantizedConvDepthwise):
+        x, *constants = node.inputs
+        first, second = (x, *constants[:2]), (x, *constants[2:])
+        return [(node.op.conv, first), (node.op.depthwise, second)]
+    return []
+
+
+def _prove(name: str, op: ProductOp, weights: Array, bias: Array) -> None:
     total = np.abs(rows_of(op, weights).astype(np.int64)).sum(1)
     reach = (128 + abs(op.input_zero_point)) * total
     low, high = bias.astype(np.int64) - reach, bias.astype(np.int64) + reach
@@ -43,18 +52,18 @@ def _prove(graph: Graph, node: Node) -> None:
         channel = int(too_large[0])
         peak = max(high[channel], low[channel], key=abs)
         raise GraphError(
-            f"{node.name}: channel {channel} could reach an accumulator of {peak} "
+            f"{name}: channel {channel} could reach an accumulator of {peak} "
             f"(shifted left by {shift[channel]}), must fit in int32"
         )
     if op.rounding == "shift":
-        _prove_products(node, op, rows_of(op, weights), bias)
+        _prove_products(name, op, rows_of(op, weights), bias)
 
 
-def _prove_products(node: Node, op: ProductOp, rows: Array, bias: Array) -> None:
+def _prove_products(name: str, op: ProductOp, rows: Array, bias: Array) -> None:
     low, high = accumulator_ends(op.input_zero_point, rows, bias)
     for channel, peak in enumerate(np.maximum(np.abs(low), np.abs(high)).tolist()):
         m = channel if len(op.multiplier) > 1 else 0
         try:
             require_product(f"channel {channel}", peak, op.multiplier[m], op.shift[m])
         except GraphError as error:
-            raise GraphError(f"{node.name}: {error}") from None
+            raise GraphError(f"{name}: {error}") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from edgeq.board import Board, Memory
+from edgeq.board import Board
 from edgeq.emulator.stack import StackBound
 from edgeq.graph import Array
 from edgeq.report.model import new_table, titled
@@ -30,7 +30,7 @@ class BoardRow:
     core: str
     core_hz: int
     flash_nbytes: int
-    ram_nbytes: int
+    ram_nbytes: int  # of all regions
     virtual: bool  # whether the virtual board has its core
     qemu_machine: str | None
     flashing: str | None
@@ -46,7 +46,7 @@ def board_row(board: Board, virtual: bool, fits: str | None = None) -> BoardRow:
         board.core,
         board.clock.core_hz,
         board.flash.nbytes,
-        board.ram.nbytes,
+        sum(memory.nbytes for memory in board.of_kind("ram")),
         virtual,
         board.qemu_machine,
         board.flashing.tool if board.flashing else None,
@@ -137,27 +137,51 @@ def kernels_picture(
     return Group(titled(title, table), *lines)
 
 
-def memory_picture(
-    board: Board, flash_nbytes: int, ram_nbytes: int, stack_nbytes: int
-) -> Group:
-    """How much of the board's memories an image takes."""
+class Taken(Protocol):
+    """What an image takes of a memory, as firmware_gen.toolchain says it."""
+
+    @property
+    def name(self) -> str:
+        """Of the memory, in the board file."""
+
+    @property
+    def kind(self) -> str:
+        """Flash or ram."""
+
+    @property
+    def used_nbytes(self) -> int:
+        """Bytes that it takes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that there are."""
+
+    @property
+    def holds(self) -> str:
+        """What it takes them for."""
+
+
+def memory_picture(board: Board, memories: Sequence[Taken]) -> Group:
+    """How much of each of the board's memories an image takes, and for what."""
     table = new_table()
-    table.add_column("memory")
+    table.add_column("memory", no_wrap=True)
     table.add_column("used", justify="right", no_wrap=True)
     table.add_column("of", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    _memory_row(table, "flash", flash_nbytes, board.flash)
-    _memory_row(
-        table, f"RAM, with {stack_nbytes:,} of stack", ram_nbytes + stack_nbytes, board.ram
-    )
+    table.add_column("holds")
+    for memory in memories:
+        share = memory.used_nbytes / memory.nbytes
+        length = max(1, round(12 * share))
+        bar = Text("█" * length, style="cyan")
+        bar.append("░" * (12 - length), style="dim")
+        table.add_row(
+            f"{memory.kind} {memory.name}",
+            f"{memory.used_nbytes:,}",
+            f"{memory.nbytes:,}",
+            bar + Text(f" {100 * share:.1f} %"),
+            memory.holds,
+        )
     return titled(f"linked image for {board.title}", table)
-
-
-def _memory_row(table: Table, title: str, used: int, memory: Memory) -> None:
-    share = used / memory.nbytes
-    bar = Text("█" * max(1, round(20 * share)), style="cyan")
-    bar.append("░" * (20 - max(1, round(20 * share))), style="dim")
-    table.add_row(title, f"{used:,}", f"{memory.nbytes:,}", bar + Text(f" {100 * share:.1f} %"))
 
 
 def stack_text(bound: StackBound | None, reserved_nbytes: int) -> Text:

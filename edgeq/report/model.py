@@ -75,16 +75,27 @@ def tensor_row(tensor: Tensor) -> TensorRow:
 
 
 def layer_rows(
-    graph: Graph, optimized: Graph | None, plan: MemoryPlan | None
+    graph: Graph,
+    optimized: Graph | None,
+    plan: MemoryPlan | None,
+    arranged: Graph | None = None,
 ) -> list[LayerRow]:
-    """One row a node, in order; `plan` is that of `optimized`, both None of a float graph."""
+    """One row a node, in order; `plan` is that of `arranged`, which is None if `optimized` is.
+
+    All three are None of a float graph. A node that `arranged` has in one with the node that
+    reads it has that one's step.
+    """
     live = optimized or graph
-    steps = {node.name: step for step, node in enumerate(live.nodes)}
+    nodes = {node.name: node for node in live.nodes}
+    steps = {node.name: step for step, node in enumerate((arranged or live).nodes)}
     rows = []
     for node in graph.nodes:
-        step = steps.get(node.name)
         macs, weights = _work(graph, node)
-        live_macs, live_weights = (0, 0) if step is None else _work(live, live.nodes[step])
+        live_macs, live_weights, step = 0, 0, None
+        if (kept := nodes.get(node.name)) is not None:
+            live_macs, live_weights = _work(live, kept)
+            name = kept.name if kept.name in steps else live.consumers(kept.name)[0].name
+            step = steps[name]
         rows.append(
             LayerRow(
                 node.name,
@@ -107,16 +118,17 @@ def _work(graph: Graph, node: Node) -> tuple[int, int]:
 
 
 def live_nbytes(plan: MemoryPlan, step: int) -> int:
-    """Bytes of the arena in use at a step; shared bytes counted once."""
+    """Bytes of the arenas in use at a step; shared bytes counted once."""
     used = sorted(
-        (p.offset, p.offset + p.nbytes)
+        (p.arena, p.offset, p.end)
         for p in plan.placements.values()
         if p.first_step <= step <= p.last_step
     )
-    total, reached = 0, 0
-    for start, end in used:
+    total, reached, last = 0, 0, 0
+    for arena, start, end in used:
+        reached = reached if arena == last else 0
         total += max(end - max(start, reached), 0)
-        reached = max(reached, end)
+        reached, last = max(reached, end), arena
     return total
 
 
@@ -237,6 +249,11 @@ def model_summary(
     if copies:
         text = f"{len(copies)} copies of {sum(copies):,} bytes in all keep the arena small"
         lines.append(Text(f"moves    {text}"))
+    if pairs := sum(n.op.name == "conv_depthwise" for n in nodes):
+        text = (
+            f"{pairs} times two layers run as one, row by row: what is between is never whole"
+        )
+        lines.append(Text(f"fused    {text}"))
     return Group(*lines)
 
 

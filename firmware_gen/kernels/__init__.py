@@ -13,6 +13,7 @@ from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
 from edgeq.ops.fully_connected import QuantizedFullyConnected
@@ -30,6 +31,7 @@ from firmware_gen.kernels import (
     average_pool_2d,
     concatenation,
     conv_2d,
+    conv_depthwise,
     depthwise_conv_2d,
     dequantize,
     fully_connected,
@@ -64,6 +66,7 @@ KERNELS: MappingProxyType[type[IntegerOp], Kernel] = MappingProxyType(
         Requantize: quantize.KERNEL_INTEGER,
         Dequantize: dequantize.KERNEL,
         Move: move.KERNEL,
+        QuantizedConvDepthwise: conv_depthwise.KERNEL,
     }
 )
 

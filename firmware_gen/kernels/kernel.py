@@ -16,6 +16,8 @@ from edgeq.ops.op import IntegerOp
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
 
+PORTABLE_NAME = "portable"
+
 # C objects that belong to a layer: their names are <layer>_<role>.
 ROLES = (
     "filter",
@@ -26,6 +28,11 @@ ROLES = (
     "thresholds",
     "output",
     "scratch",
+    *(
+        f"{part}{role}"
+        for part in ("expand", "depthwise")
+        for role in ("", "_filter", "_bias", "_multiplier", "_shift", "_table")
+    ),
 )
 
 
@@ -102,6 +109,15 @@ class LayerCode:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
     defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
+    parts: Mapping[str, LayerCode] = field(default_factory=dict)  # by Part.role
+
+    def functions(self) -> tuple[LayerCode, ...]:
+        """Those of its parts, and itself."""
+        return (*(f for part in self.parts.values() for f in part.functions()), self)
+
+    def constant_nbytes(self) -> int:
+        """Bytes of all constants in flash."""
+        return sum(c.values.nbytes for part in self.functions() for c in part.constants)
 
 
 def no_scratch(op: IntegerOp, *shapes: Shape) -> int:
@@ -125,17 +141,36 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """An operator within a layer, with a kernel of its own: the function <layer>_<role>."""
+
+    role: str
+    op: IntegerOp
+    layer: Layer  # as the kernel of `op` sees it: from `x` to `out`
+    calls: int  # in a run
+
+
+def no_parts(op: IntegerOp, layer: Layer) -> tuple[Part, ...]:
+    """The kernel does the whole layer."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """How an integer operator becomes C: its header and its generator.
 
-    The variants are tried in order; the portable kernel serves what none of them can.
+    The variants are tried in order; the portable kernel serves what none of them can. Kernels
+    are chosen for the parts too; they run one at a time, and have their scratch in one place,
+    behind the layer's own.
     """
 
     header: str | None  # None: the operator needs no code
     emit: Callable[[Any, Layer], LayerCode]
     scratch_nbytes: Callable[..., int]  # (op, *shapes); what the C kernel needs
     variants: tuple[Variant, ...] = ()
-    is_shared: bool = True  # as Variant's
+    is_shared: bool | None = True  # as Variant's; None: never, what it calls is its layer's
+    parts: Callable[[Any, Layer], tuple[Part, ...]] = no_parts
+    name: str = PORTABLE_NAME
 
 
 def parameters_of(op: IntegerOp, *names: str) -> dict[str, Value]:

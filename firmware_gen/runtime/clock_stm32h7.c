@@ -12,6 +12,7 @@
 #define RCC_PLLCKSELR 0x58024428u
 #define RCC_PLLCFGR   0x5802442cu
 #define RCC_PLL1DIVR  0x58024430u
+#define RCC_AHB2ENR   0x580244dcu
 #define PWR_CSR1      0x58024804u
 #define PWR_CR3       0x5802480cu
 #define PWR_D3CR      0x58024818u
@@ -39,6 +40,7 @@
 #define PLLCFGR_1_MASK   ((0xfu << 0) | (7u << 16))
 #define PLLCFGR_IN_2_4   (1u << 2) /* input within 2 .. 4 MHz; wide VCO, no fraction */
 #define PLLCFGR_P_ENABLE (1u << 16)
+#define AHB2_SRAM_1_TO_3 (7u << 29)
 #define CR3_SUPPLY_MASK  (7u << 0)
 #define CR3_LDO          (1u << 1)
 #define CSR1_READY       (1u << 13)
@@ -72,6 +74,7 @@ void edgeq_early_init(void) {
 }
 
 void edgeq_clock_init(void) {
+    edgeq_modify(RCC_AHB2ENR, AHB2_SRAM_1_TO_3, AHB2_SRAM_1_TO_3); /* an arena may be there */
     /* The supply is written once after power-on, before the voltage scale may change. */
     edgeq_modify(PWR_CR3, CR3_SUPPLY_MASK, CR3_LDO);
     (void)edgeq_wait(PWR_CSR1, CSR1_READY, CSR1_READY);
