@@ -22,7 +22,6 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
-from edgeq.passes.align_channels import align_channels
 from firmware_gen.arenas import PROGRAM_RAM_NBYTES, capacities, used_memories
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
@@ -116,7 +115,6 @@ def generate(
         check_counter(board)
     optimized = passes.optimize(graph) if optimize_graph else graph
     target = core_of(board).target
-    optimized = align_channels(optimized, target.channel_group)
     sizes = capacities(board, stack_nbytes)
     arrangement = arranged(optimized, target, optimize, sizes[0])
     optimized = arrangement.graph

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from edgeq.graph import Graph, Tensor
 from edgeq.memory import Scratch
 from edgeq.memory.blocks import aligned
+from edgeq.passes.align_channels import align_channels
 from edgeq.passes.arrange import Arrangement, arrangement_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
@@ -135,7 +136,8 @@ def scratch_of(choices: Sequence[Choice]) -> Scratch:
 def arranged(
     graph: Graph, target: Target, optimize: Optimize = "speed", fast_nbytes: int = 0
 ) -> Arrangement:
-    """The graph as it runs on a core: passes.arrange with the scratch of its kernels.
+    """The graph as it runs on a core: channels in whole groups, and passes.arrange with the
+    scratch of its kernels.
 
     For `speed`, layers stay apart where `fast_nbytes`, what the first ram has for an arena,
     are enough for that.
@@ -143,6 +145,7 @@ def arranged(
     Raises:
         GraphError: the graph is not quantized, or an operator has no kernel.
     """
+    graph = align_channels(graph, target.channel_group)
     reasons: Reasons = {}
 
     def scratch(found: Graph) -> Scratch:
