@@ -92,7 +92,7 @@ def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
                 (tmp_path / name / "kernels" / layer["header"]).is_file()
             )
     conv, dense = (found["mps2_an386"][name] for name in ("conv_2d", "fully_connected"))
-    assert (dense["kernel"], dense["header"]) == ("dsp_row", "fully_connected_dsp.h")
+    assert (dense["kernel"], dense["header"]) == ("dsp_winograd", "fully_connected_winograd.h")
     no_helium = {"mve": "the core has no vector extension"}
     assert dense["why_not"].items() >= no_helium.items()
     assert dense["scratch_nbytes"] == 32
@@ -104,7 +104,7 @@ def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
     }
     dense = found["mps2_an385"]["fully_connected"]
     assert (dense["kernel"], dense["header"]) == ("pairs", "fully_connected_pairs.h")
-    assert dense["why_not"]["dsp_row"] == "the core has no DSP extension"
+    assert dense["why_not"]["dsp_winograd"] == "the core has no DSP extension"
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

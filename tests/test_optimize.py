@@ -114,7 +114,7 @@ def dense_after(taps: int) -> Graph:
 def test_code_for_little_of_the_work_is_left_out_with_the_reason() -> None:
     tensors = [Tensor("in", (1, 4, 4, 4), INT8, QUANT)]
     graph = dense_after(64)
-    assert {c.variant for c in choose_kernels(graph, DSP, "size")[1:]} == {"dsp_row"}
+    assert {c.variant for c in choose_kernels(graph, DSP, "size")[1:]} == {"dsp_winograd"}
     from edgeq.ops.conv_2d import QuantizedConv2D
 
     weights = np.ones((64, 1, 1, 64), np.int8)
@@ -135,11 +135,11 @@ def test_code_for_little_of_the_work_is_left_out_with_the_reason() -> None:
         ["b", "c"],
     )
     chosen = {mode: choose_kernels(both, DSP, mode) for mode in MODES}
-    assert {c.variant for c in chosen["speed"][2:]} == {"dsp_row"}
+    assert {c.variant for c in chosen["speed"][2:]} == {"dsp_winograd"}
     for mode in ("balanced", "size"):
         for choice in chosen[mode][2:]:
             assert choice.variant == "portable"
-            assert "would serve 544 of" in choice.why_not["dsp_row"]
+            assert "would serve 544 of" in choice.why_not["dsp_winograd"]
         assert chosen[mode][0].variant == chosen["speed"][0].variant == "dsp"
 
 
