@@ -6,12 +6,12 @@
  * as make whole words; then what is left of each row; zeros up to a word. Pixels beside each
  * other that have no tap in the padding are left to edgeq_tile in one run.
  *
- * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows of
- * nine, EDGEQ_CONV_2D_PAIRS pixels that are in no run, EDGEQ_CONV_2D_EDGES padding elsewhere or
- * distant taps, and with it
- * EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of several pixels,
- * EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST output channels
- * that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not int8's range. */
+ * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows
+ * of nine, EDGEQ_CONV_2D_PAIRS pixels that are in no run, EDGEQ_CONV_2D_EDGES padding elsewhere
+ * or distant taps, and with it EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of
+ * several pixels, EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST
+ * output channels that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not
+ * int8's range. */
 #ifndef EDGEQ_CONV_2D_DSP_H
 #define EDGEQ_CONV_2D_DSP_H
 
