@@ -61,11 +61,15 @@ def is_upright(window: Window, shape: Shape) -> bool:
     return shape[1] > shape[2]
 
 
+def length_of(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
+    """Of a line of the output."""
+    _, out_h, out_w, _ = op.infer_shapes(*shapes)[0]
+    return out_h if is_upright(op.window, shapes[0]) else out_w
+
+
 def blocks_of(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
     """How often two pixels of a line are laid out."""
-    _, out_h, out_w, _ = op.infer_shapes(*shapes)[0]
-    length = out_h if is_upright(op.window, shapes[0]) else out_w
-    return ((length - 1) * op.window.stride_w + 4) // 2
+    return ((length_of(op, *shapes) - 1) * op.window.stride_w + 4) // 2
 
 
 def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:

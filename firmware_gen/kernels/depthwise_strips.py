@@ -11,7 +11,13 @@ from edgeq.graph import Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from firmware_gen.cores import Target
 from firmware_gen.kernels import depthwise_plane
-from firmware_gen.kernels.depthwise_plane import GROUP, PREFERRED_SHIFT, TABLE_NBYTES, blocks_of
+from firmware_gen.kernels.depthwise_plane import (
+    GROUP,
+    PREFERRED_SHIFT,
+    TABLE_NBYTES,
+    blocks_of,
+    length_of,
+)
 from firmware_gen.kernels.kernel import Layer, LayerCode, Variant
 
 LINES = 8  # EDGEQ_STRIPS_LINES
@@ -28,8 +34,7 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
     blocks = blocks_of(op, *layer.shapes())
     if blocks > MOST_BLOCKS:
         return f"lines of {2 * blocks} pixels with their padding, more than {2 * MOST_BLOCKS}"
-    _, out_h, out_w, _ = layer.outputs[0].shape
-    if min(out_h, out_w) < 2:
+    if length_of(op, *layer.shapes()) < 2:
         return "a line of the output is one pixel"
     if depthwise_plane.shift_of(op, layer) != PREFERRED_SHIFT:
         return "the outputs' shift is not the one that the code has"
