@@ -95,7 +95,7 @@ def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
     assert (dense["kernel"], dense["header"]) == ("dsp_winograd", "fully_connected_winograd.h")
     no_helium = {"mve": "the core has no vector extension"}
     assert dense["why_not"].items() >= no_helium.items()
-    assert dense["scratch_nbytes"] == 32
+    assert dense["scratch_nbytes"] == 16
     assert (conv["kernel"], conv["header"]) == ("portable", "conv_2d.h")
     assert conv["why_not"] == no_helium | {
         "dsp": "a multiplier is 0.5 or more, the kernel wants a shift to the right",

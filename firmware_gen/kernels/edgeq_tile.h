@@ -88,7 +88,7 @@ static inline void edgeq_tile_taps(struct edgeq_tile_run *run, const struct edge
     run->last = x + tile->nbytes / 4 - 64;
     run->half = tile->half;
     run->t = tile->t;
-    run->weights = weights - EDGEQ_TILE_BACK;
+    run->weights = (const int32_t *)((uintptr_t)weights - 4u * EDGEQ_TILE_BACK);
     run->weights_end = run->weights + groups * (tile->group_nbytes / 4);
     run->nbytes = tile->nbytes;
 }
