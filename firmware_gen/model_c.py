@@ -42,6 +42,9 @@ _ACCESS = """\
 """
 
 
+LITTLE = 1000  # a layer's part of the multiplications of which it has less than one: cold
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCode:
     """The C of one model."""
@@ -103,6 +106,10 @@ def model_code(
         called=called,
         manifest=manifest(graph, optimize, choices, code, copies, layers_in_one),
     )
+
+
+def _macs(graph: Graph, node: Node) -> int:
+    return cast(IntegerOp, node.op).macs(*(t.shape for t in graph.tensors_of(node.inputs)))
 
 
 class _Writer:
@@ -239,7 +246,7 @@ class _Writer:
     def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
         node, layer = self.graph.nodes[index], self.names[index]
         inputs = self.graph.tensors_of(node.inputs)
-        macs = cast(IntegerOp, node.op).macs(*(t.shape for t in inputs))
+        macs = _macs(self.graph, node)
         sources = ", ".join(str(t.shape) for t in inputs if t.data is None)
         outputs = ", ".join(str(self.graph.tensors[name].shape) for name in node.outputs)
         work = f", {macs} multiplications" if macs else ""
@@ -250,11 +257,18 @@ class _Writer:
             _function_text(f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out")
             for role, part in code.parts.items()
         )
-        noinline = "__attribute__((noinline)) "
+        attributes = f"__attribute__(({self._attributes(node, macs)})) "
         return (
             f"{c_text.comment(note)}{parts}"
-            f"{_function_text(layer, code, copies, noinline, 'void')}"
+            f"{_function_text(layer, code, copies, attributes, 'void')}"
         )
+
+    def _attributes(self, node: Node, macs: int) -> str:
+        """A layer that does next to nothing is compiled for size."""
+        tensors = self.graph.tensors_of((*node.inputs, *node.outputs))
+        work = macs + sum(t.nbytes for t in tensors if t.data is None)
+        total = sum(_macs(self.graph, other) for other in self.graph.nodes)
+        return "noinline, cold" if work * LITTLE < total else "noinline"
 
     def _run(self, code: list[LayerCode]) -> str:
         called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]

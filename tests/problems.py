@@ -30,6 +30,7 @@ from problem import (
     constant,
     int8_values,
 )
+from problems_rows import usual_row
 
 from edgeq.arith import Rounding
 from edgeq.graph import Array, QuantParams, Shape, Tensor
@@ -328,7 +329,7 @@ def move(draw: Draw) -> Problem:
 PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "conv_2d": conv_2d(),
     "depthwise_conv_2d": depthwise_conv_2d(),
-    "fully_connected": fully_connected(),
+    "fully_connected": st.one_of(fully_connected(), usual_row()),
     "add": add(),
     "average_pool_2d": pool(QuantizedAveragePool2D),
     "max_pool_2d": pool(QuantizedMaxPool2D),

@@ -97,9 +97,14 @@ def test_two_taps_of_two_channels_share_a_word() -> None:
     assert second == ((256 * 6 - 2) & 0xFFFF) | ((256 * -127 - 4) & 0xFFFF) << 16
 
 
-def kernel_out(acc: int, step: Step, half: int, t: int) -> int:
+def kernel_out(acc: int, step: Step, half: int, t: int, borrows: bool = False) -> int:
     """What edgeq_tile.h computes; p and the sum fit in int32."""
     p = 256 * acc + step.fraction
+    if borrows:  # B's start has the fraction above the rest; a rotation by 24 is p
+        b = (acc + (step.fraction >> 8) + ((step.fraction & 0xFF) << 24)) % 2**32
+        rotated = (b << 8 | b >> 24) % 2**32
+        p -= p < 0
+        assert rotated == p % 2**32
     y = (p * step.factor >> 32) + half - (step.sign if p < 0 else 0)
     assert -(2**31) <= p < 2**31
     assert -(2**31) <= y < 2**31
@@ -107,9 +112,11 @@ def kernel_out(acc: int, step: Step, half: int, t: int) -> int:
     return min(max(y >> t, -128), 127)
 
 
-def check_channel(channel: Channel, step: Step, half: int, t: int, accs: list[int]) -> None:
+def check_channel(
+    channel: Channel, step: Step, half: int, t: int, accs: list[int], borrows: bool = False
+) -> None:
     for acc in accs:
-        got = kernel_out(acc, step, half, t)
+        got = kernel_out(acc, step, half, t, borrows)
         clamped = min(max(got, channel.activation_min), channel.activation_max)
         assert clamped == channel.output(acc), (channel, step, acc)
 
@@ -131,20 +138,20 @@ def channels(draw: st.DrawFn) -> Channel:
     )
 
 
-@given(channels(), st.integers(1, 16), st.integers(-16, 16), st.data())
+@given(channels(), st.integers(1, 16), st.integers(-16, 16), st.booleans(), st.data())
 def test_a_channels_step_gives_its_outputs(
-    channel: Channel, t: int, more: int, data: st.DataObject
+    channel: Channel, t: int, more: int, borrows: bool, data: st.DataObject
 ) -> None:
     if channel.output(channel.low) == channel.output(channel.high):
         return
-    step = step_of(channel, t, more)
+    step = step_of(channel, t, more, borrows=borrows)
     if step is None:
         return
     half = half_of(channel.zero_point, t) + more
     reach = st.integers(channel.low, channel.high)
     accs = [channel.low, channel.high, *data.draw(st.lists(reach, min_size=20, max_size=40))]
     near_zero = [acc for acc in range(-3, 4) if channel.low <= acc <= channel.high]
-    check_channel(channel, step, half, t, accs + near_zero)
+    check_channel(channel, step, half, t, accs + near_zero, borrows)
 
 
 @pytest.mark.parametrize("multiplier", MULTIPLIERS)
@@ -160,6 +167,10 @@ def test_every_accumulator_of_usual_channels(
     assert step is not None
     half = half_of(0, PREFERRED_SHIFT)
     check_channel(channel, step, half, PREFERRED_SHIFT, list(range(low, high + 1)))
+    if (step := step_of(channel, PREFERRED_SHIFT, borrows=True)) is not None:
+        check_channel(channel, step, half, PREFERRED_SHIFT, list(range(low, high + 1)), True)
+    else:
+        assert activation_min < 0 or multiplier == 2**30
 
 
 def test_a_broken_step_is_seen() -> None:
@@ -182,7 +193,8 @@ def test_a_channel_with_one_result_needs_no_weights() -> None:
     # Its outputs are 3 + round(2**30 / 2**29): A - B is p, from the starts alone.
     p = (int(tile.words[0, 0]) - int(tile.words[0, 1])) % 2**32
     factor = int(tile.words[0, 4 + 4 + 1])
-    assert (p * factor >> 32) + int(tile.words[0, -1]) >> tile.t == 5
+    more = (int(tile.words[0, -1]) + 128) % 256 - 128
+    assert (p * factor >> 32) + tile.half + more >> tile.t == 5
 
 
 @pytest.mark.parametrize(
@@ -201,18 +213,18 @@ def test_the_reason_is_given_where_two_channels_cannot_share_a_word(
     assert reason in str(why_no_tile(op, rows, biases, target))
 
 
-def test_a_group_is_starts_then_taps_then_factors_and_fractions() -> None:
+def test_a_group_is_starts_then_taps_then_factors() -> None:
     op = Product((2**30, 2**30 + 1, 2**30), (-5, -6, -7))
     rows = rows_of([1, 2, 3], [4, 5, 6], [7, 8, 9])
     tile = tile_of(op, rows, np.array([700, -800, 900], np.int32))
     assert isinstance(tile, Tile)
-    assert (tile.t, tile.is_signed, tile.words.shape) == (12, False, (1, 4 + 2 * 2 + 4 + 1))
+    assert (tile.t, tile.is_signed, tile.words.shape) == (12, False, (1, 4 + 2 * 2 + 4))
     words = tile.words[0].tolist()
-    assert words[1] in (700, 701)  # and the whole part of the fraction
-    assert words[3] in (900, 901)
+    for start, bias in ((words[1], 700), (words[3], 900)):
+        assert start & 0xFFFFFF in (bias, bias + 1)  # and the whole part of the fraction
+        assert start >> 24 != 0  # the rest of it
     assert words[4:6] == [256 * 4 + 1 | 256 * 6 + 3 << 16, 7 | 9 << 16]
     assert words[8:11] == [2**30, (2**30 + 2) >> 1, 2**28]
-    assert words[12] >> 16 == 0
 
 
 def test_a_large_bias_without_weights_does_not_fit_a_row() -> None:

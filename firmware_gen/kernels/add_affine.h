@@ -21,8 +21,8 @@ struct edgeq_add_affine {
 };
 
 #ifdef __ARM_FEATURE_MVE
-/* Four bytes at a time (Arm DDI0553B, section C2.4). Not by VQSHRNB, which takes one instruction
- * less: GNU as 2.40 gives it the code of VQRSHRNB, which rounds. */
+/* Four bytes at a time (Arm DDI0553B, section C2.4). Not by VQSHRNB, which takes one
+ * instruction less: GNU as 2.40 gives it the code of VQRSHRNB, which rounds. */
 _Static_assert(EDGEQ_ADD_RIGHT == 21, "edgeq_add_fours");
 static inline void edgeq_add_fours(const struct edgeq_add_affine *op, const int8_t *input1,
                                    const int8_t *input2, int8_t *out, int32_t fours) {

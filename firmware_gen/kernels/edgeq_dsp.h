@@ -39,6 +39,29 @@ static inline uint32_t edgeq_sxtb16_odd(uint32_t x) {
 #endif
 }
 
+/* Bytes 0 and 2 as two int16, added to those of `acc`. */
+static inline uint32_t edgeq_sxtab16(uint32_t acc, uint32_t x) {
+#ifdef EDGEQ_HAS_DSP
+    uint32_t result;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(result) : "r"(acc), "r"(x));
+    return result;
+#else
+    const uint32_t bytes = edgeq_sxtb16(x);
+    return ((acc + bytes) & 0xffffu) | ((acc & 0xffff0000u) + (bytes & 0xffff0000u));
+#endif
+}
+
+/* Bytes 1 and 3 as two int16, added to those of `acc`. */
+static inline uint32_t edgeq_sxtab16_odd(uint32_t acc, uint32_t x) {
+#ifdef EDGEQ_HAS_DSP
+    uint32_t result;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(acc), "r"(x));
+    return result;
+#else
+    return edgeq_sxtab16(acc, x >> 8);
+#endif
+}
+
 /* acc + the products of the two int16 in x with those in y, modulo 2**32. */
 static inline int32_t edgeq_smlad(uint32_t x, uint32_t y, int32_t acc) {
 #ifdef EDGEQ_HAS_DSP

@@ -4,19 +4,21 @@
  *     A = sum(h * x)  = 256 * S1 + S0        (SMLAD)
  *     B = sum(w0 * x) = S0                   (SMLAD of SXTB16(h))
  * and p1 = A - B = 256 * S1, exact modulo 2**32 as long as |S1| < 2**23, which the generator
- * has proven of every channel with its bias; p0 = 256 * B. The pixels are widened to int16 once
+ * has proven of every channel with its bias. The pixels are widened to int16 once
  * and serve all channels; bytes 0, 2 and 1, 3 of each four are pairs, as SXTB16 gives them.
  *
  * What A and B start with brings the bias, and a fraction of 1/256 accumulators that is the
- * channel's own. Then
+ * channel's own, of S0 1 .. 255 in bits 24 to 31 of B: |S0| < 2**23 leaves them alone, but for
+ * the borrow of a negative one. So p0 = ROR(B, 24) = 256 * S0 + fraction - (S0 < 0 ? 1 : 0).
  *     out = (floor(p * factor / 2**32) + half - (p < 0 ? sign : 0)) >> t, saturated
  * where half = (2 * zero_point + 1) * 2**(t - 1). The generator (steps.py) has found numbers of
  * each channel with which every step of this staircase is where edgeq_requantize has it; where
  * no output below the zero point is wanted sign is 0, and t EDGEQ_TILE_SHIFT if that will do.
  *
  * A group in flash: the starts of channels 1, 0, 3, 2 (A, B, A, B); for each two taps the words
- * of channels (0, 1) and (2, 3); four factors; the fractions of channels 0 and 2 as bytes; with
- * t != 0 four signs as bytes, and the group's own half.
+ * of channels (0, 1) and (2, 3); four factors. With t != 0 B has no fraction, p0 is 256 * B and
+ * a fraction, and a group has eight bytes more: four signs, what is added to half, the
+ * fractions of channels 0 and 2, and 0.
  *
  * What is defined some layer needs: EDGEQ_TILE_SIGNED t != 0, EDGEQ_TILE_NINE_TAPS runs of
  * edgeq_widen_nines. */
@@ -68,7 +70,7 @@ struct edgeq_tile_run {
 #define EDGEQ_TILE_NINE_ROWS (-1)
 
 /* Words from where the loop's base is when a group's taps are done to the next group. */
-#define EDGEQ_TILE_BACK 37
+#define EDGEQ_TILE_BACK 36
 
 /* The first two taps are outside the loop of 64, which is entered further down if the others
  * are not a multiple: two taps are 48 bytes of code, between the halves are 8, and Thumb code
@@ -170,15 +172,13 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         EDGEQ_TILE_OUT("r6", "r7", "r3", ", #1]")
         EDGEQ_TILE_OUT("r10", "r11", "r4", ", #3]")
         "ldr r3, [r1, #128]\n"
-        "ldrb r4, [r1, #144]\n"
         "ldr r6, [r1, #136]\n"
-        "ldrb r7, [r1, #145]\n"
         "ldr r10, [sp, #32]\n"
-        "add r8, r4, r8, lsl #8\n"
-        "add r9, r4, r9, lsl #8\n"
+        "ror r8, r8, #24\n"
+        "ror r9, r9, #24\n"
         EDGEQ_TILE_OUT("r8", "r9", "r3", "], #2")
-        "add r12, r7, r12, lsl #8\n"
-        "add lr, r7, lr, lsl #8\n"
+        "ror r12, r12, #24\n"
+        "ror lr, lr, #24\n"
         EDGEQ_TILE_OUT("r12", "lr", "r6", "], #2")
         "7:\n"
         "str r0, [sp, #20]\n"
@@ -187,14 +187,14 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "beq 2f\n"
         "1:\n"
         "ldr r0, [sp]\n"
-        "ldr r6, [r1, #148]\n"
-        "ldr r8, [r1, #152]\n"
-        "ldr r10, [r1, #156]\n"
-        "ldr r4, [r1, #164]\n"
-        "ldr r5, [r1, #168]\n"
+        "ldr r6, [r1, #144]\n"
+        "ldr r8, [r1, #148]\n"
+        "ldr r10, [r1, #152]\n"
+        "ldr r4, [r1, #160]\n"
+        "ldr r5, [r1, #164]\n"
         "ldr r3, [r0, #4]\n"
         "ldr r2, [r0]\n"
-        "ldr r12, [r1, #160]\n"
+        "ldr r12, [r1, #156]\n"
         "smlad r7, r4, r3, r6\n"
         "smlad r6, r4, r2, r6\n"
         "sxtb16 r4, r4\n"
@@ -251,15 +251,18 @@ static inline int8_t edgeq_tile_out(const struct edgeq_tile_run *run, const uint
         a = edgeq_smlad(h, x[2 * i], a);
         b = edgeq_smlad(edgeq_sxtb16(h), x[2 * i], b);
     }
-    const uint32_t fraction = ((uint32_t)factors[4] >> (4 * (o & 2))) & 0xffu;
     const uint32_t odd = (uint32_t)a - (uint32_t)b;
-    const int32_t p = (int32_t)((o & 1) != 0 ? odd : fraction + ((uint32_t)b << 8));
     if (run->t == 0) {
+        const uint32_t even = (uint32_t)b << 8 | (uint32_t)b >> 24;
+        const int32_t p = (int32_t)((o & 1) != 0 ? odd : even);
         const int32_t y = edgeq_smmla(p, factors[o], run->half);
         return (int8_t)edgeq_saturate8(y >> EDGEQ_TILE_SHIFT);
     }
-    const int32_t sign = (int32_t)(((uint32_t)factors[5] >> (8 * o)) & 0xffu);
-    const int32_t y = edgeq_smmla(p, factors[o], factors[6]) - (p < 0 ? sign : 0);
+    const uint32_t fraction = ((uint32_t)factors[5] >> (8 + 4 * (o & 2))) & 0xffu;
+    const int32_t p = (int32_t)((o & 1) != 0 ? odd : ((uint32_t)b << 8) + fraction);
+    const int32_t sign = (int32_t)(((uint32_t)factors[4] >> (8 * o)) & 0xffu);
+    const int32_t half = run->half + (int8_t)(factors[5] & 0xff);
+    const int32_t y = edgeq_smmla(p, factors[o], half) - (p < 0 ? sign : 0);
     return (int8_t)edgeq_saturate8(y >> run->t);
 }
 
@@ -268,7 +271,7 @@ static inline void edgeq_tile(const struct edgeq_tile_run *parameters) {
     uint32_t *const x = (uint32_t *)(uintptr_t)run.x;
     const int32_t steps = (int32_t)run.nbytes / 8;
     const int32_t *const end = run.weights_end + EDGEQ_TILE_BACK;
-    const int32_t tail = run.t != 0 ? 7 : 5;
+    const int32_t tail = run.t != 0 ? 6 : 4;
     for (; run.pairs > 0; --run.pairs) {
         for (int32_t i = 0; i < 2 && run.rows != 0; ++i) {
             if (run.rows < 0) {

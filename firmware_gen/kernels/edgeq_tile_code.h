@@ -96,23 +96,25 @@
 /* clang-format off */
 #define EDGEQ_TILE_SIGNED_OUT                                                                  \
     "6:\n"                                                                                     \
-    "ldr r5, [r1, #152]\n"                                                                     \
+    "ldr r5, [sp, #28]\n"                                                                      \
+    "ldrsb r4, [r1, #148]\n"                                                                   \
     "ldr r3, [r1, #132]\n"                                                                     \
-    "ldrb r0, [r1, #149]\n"                                                                    \
+    "ldrb r0, [r1, #145]\n"                                                                    \
+    "add r5, r5, r4\n"                                                                         \
     "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED("r6")                                            \
     "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7")                                            \
     "ldr r3, [r1, #128]\n"                                                                     \
-    "ldrb r4, [r1, #144]\n"                                                                    \
-    "ldrb r0, [r1, #148]\n"                                                                    \
+    "ldrb r4, [r1, #149]\n"                                                                    \
+    "ldrb r0, [r1, #144]\n"                                                                    \
     "adds r8, r4, r8, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r8")                                    \
     "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r9")                                    \
     "ldr r3, [r1, #140]\n"                                                                     \
-    "ldrb r0, [r1, #151]\n"                                                                    \
+    "ldrb r0, [r1, #147]\n"                                                                    \
     "subs r10, r10, r12\n" EDGEQ_TILE_ONE_SIGNED("r10")                                        \
     "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED("r11")                                         \
     "ldr r3, [r1, #136]\n"                                                                     \
-    "ldrb r4, [r1, #145]\n"                                                                    \
-    "ldrb r0, [r1, #150]\n"                                                                    \
+    "ldrb r4, [r1, #150]\n"                                                                    \
+    "ldrb r0, [r1, #146]\n"                                                                    \
     "adds r12, r4, r12, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r12")                                 \
     "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("lr")                                    \
     "ldr r0, [sp, #20]\n"                                                                      \

@@ -14,6 +14,7 @@ from edgeq.ops.fully_connected import QuantizedFullyConnected
 from firmware_gen.cores import Target
 from firmware_gen.kernels import mve
 from firmware_gen.kernels.fully_connected_pairs import PAIRS
+from firmware_gen.kernels.fully_connected_winograd import WINOGRAD
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -125,6 +126,7 @@ KERNEL = Kernel(
     (
         Variant("mve_row", "fully_connected_mve.h", mve.why_not_row, mve.emit_row),
         Variant("mve", "conv_2d_mve.h", mve.why_not_rows, mve.emit_rows),
+        WINOGRAD,
         Variant(
             "dsp_row",
             "fully_connected_dsp.h",

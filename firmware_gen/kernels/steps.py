@@ -55,11 +55,12 @@ def half_of(zero_point: int, t: int) -> int:
     return (2 * zero_point + 1) << (t - 1)
 
 
-def step_of(channel: Channel, t: int, more: int = 0) -> Step | None:
+def step_of(channel: Channel, t: int, more: int = 0, *, borrows: bool = False) -> Step | None:
     """Numbers with which the kernel gives all outputs of a channel that has two or more;
     None: there are none near those that real numbers would want.
 
     `more` is added to half, and taken back by the fraction: other numbers to choose from.
+    `borrows`: p is 1 less below 0, and its lowest byte not 0 (channels 0 and 2 of a group).
     """
     is_tflm = channel.rounding == "tflm"
     has_signs = is_tflm and channel.activation_min < channel.zero_point
@@ -67,10 +68,10 @@ def step_of(channel: Channel, t: int, more: int = 0) -> Step | None:
         return None
     lowest, highest = channel.output(channel.low), channel.output(channel.high)
     outputs = np.arange(lowest + 1, highest + 1, dtype=np.int64)
-    first = _first_accs(outputs - channel.zero_point, channel)
+    least_accs = _first_accs(outputs - channel.zero_point, channel)
     half = half_of(channel.zero_point, t) + more
-    reached_at, reached = first, (outputs << t) - half
-    before, limit = first - 1, reached
+    reached_at, reached = least_accs, (outputs << t) - half
+    before, limit = least_accs - 1, reached
     if lowest > channel.activation_min:  # nothing clamps what is below
         reached_at = np.append(reached_at, channel.low)
         reached = np.append(reached, (lowest << t) - half)
@@ -85,7 +86,11 @@ def step_of(channel: Channel, t: int, more: int = 0) -> Step | None:
     for fraction in (wanted + d for d in NEAREST):
         if max(256 * channel.high + fraction, -256 * channel.low - fraction) >= 1 << 31:
             continue
-        p, q = 256 * reached_at + fraction, 256 * before + fraction
+        if borrows and fraction % 256 == 0:
+            continue
+        p, q = (256 * accs + fraction for accs in (reached_at, before))
+        if borrows:
+            p, q = p - (p < 0), q - (q < 0)
         least, most = _bounds(p, reached + sign * (p < 0), q, limit + sign * (q < 0))
         if least <= most:
             return Step(fraction, clamp(ideal, least, most), sign)

@@ -25,10 +25,9 @@ SIGNED = "EDGEQ_TILE_SIGNED"
 
 NOTE = (
     "the accumulators' start of channels 1, 0, 3, 2, times 256 + the other's in 1 and 3; for "
-    "each two taps 256 * w1 + w0 of channels (0, 1) and (2, 3) as int16; factors; fractions "
-    "of 0 and 2 as bytes"
+    "each two taps 256 * w1 + w0 of channels (0, 1) and (2, 3) as int16; factors"
 )
-SIGNED_NOTE = "; signs as bytes; half"
+SIGNED_NOTE = "; as bytes signs, what is added to half, fractions of 0 and 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
     for t in SHIFTS:
         half = half_of(op.output_zero_point, t)
         if t == PREFERRED_SHIFT:
-            steps = _steps(channels, is_constant, above, t, 0)
+            steps = _steps(channels, is_constant, above, t, 0, borrows=True)
             if steps is not None and not any(step.sign for step in steps):
                 return Tile(_words(rows, folded, steps, []), t, half, False)
         found = [
@@ -110,8 +109,8 @@ def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
         groups = [group for group in found if group is not None]
         if len(groups) == len(found):
             steps = [step for _, of_group in groups for step in of_group]
-            halves = [half + more for more, _ in groups]
-            return Tile(_words(rows, folded, steps, halves), t, half, True)
+            more = [more for more, _ in groups]
+            return Tile(_words(rows, folded, steps, more), t, half, True)
     return "no shift serves all channels with one multiplication each"
 
 
@@ -127,14 +126,22 @@ def _group(
 
 
 def _steps(
-    channels: list[Channel], is_constant: Array, above: list[int], t: int, more: int
+    channels: list[Channel],
+    is_constant: Array,
+    above: list[int],
+    t: int,
+    more: int,
+    borrows: bool = False,
 ) -> list[Step] | None:
     """The numbers of each channel; None: a channel has none."""
     steps = []
-    for channel, constant, output in zip(channels, is_constant, above, strict=True):
-        # A constant output from 0: (output * 2**t - more) * 2**2 * 2**30 / 2**32.
-        step = Step((output << t + 2) - 4 * more, 1 << 30, 0) if constant else None
-        step = step or step_of(channel, t, more)
+    for index, (channel, constant, output) in enumerate(
+        zip(channels, is_constant, above, strict=True)
+    ):
+        # A constant output from 0: (output * 2**t - more) * 2**2 * 2**30 / 2**32, and a byte
+        # that is not 0.
+        step = Step((output << t + 2) - 4 * more + 2, 1 << 30, 0) if constant else None
+        step = step or step_of(channel, t, more, borrows=borrows and index % 2 == 0)
         if step is None:
             return None
         steps.append(step)
@@ -161,7 +168,8 @@ def _channels(op: Any, rows: Array, folded: Array) -> list[Channel]:
     ]
 
 
-def _words(rows: Array, folded: Array, steps: list[Step], halves: list[int]) -> Array:
+def _words(rows: Array, folded: Array, steps: list[Step], more: list[int]) -> Array:
+    """`more` is of each group, which then has it, signs and fractions at its end."""
     taps = pair_words(padded_rows(rows, GROUP, TAPS))
     groups = taps.shape[0] * 2 // GROUP
     taps = taps.reshape(groups, 2, -1).transpose(0, 2, 1).reshape(groups, -1)
@@ -169,14 +177,15 @@ def _words(rows: Array, folded: Array, steps: list[Step], halves: list[int]) -> 
     start[: len(rows)] = folded * 256 + [step.fraction for step in steps]
     factor[: len(rows)] = [step.factor for step in steps]
     sign[: len(rows)] = [step.sign for step in steps]
-    low = start[::2] >> 8
+    low, fractions = start[::2] >> 8, start[::2] & 0xFF
+    if not more:
+        low = low + (fractions << 24)
     first = np.stack([start[1::2] + low, low], axis=1).reshape(groups, GROUP)
-    fractions = (start & 0xFF).reshape(groups, GROUP)
     parts = [first, taps, factor.reshape(groups, GROUP)]
-    parts.append((fractions[:, 0] | fractions[:, 2] << 8)[:, None])
-    if halves:
+    if more:
         parts.append((sign.reshape(groups, GROUP) << [0, 8, 16, 24]).sum(1)[:, None])
-        parts.append(np.array(halves)[:, None])
+        two = (fractions.reshape(groups, 2) << [8, 16]).sum(1)
+        parts.append((two | np.array(more) & 0xFF)[:, None])
     packed: Array = np.concatenate(parts, axis=1) & 0xFFFFFFFF
     return packed.astype(np.uint32).view(np.int32)
 
