@@ -50,4 +50,8 @@ def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> Non
                 outputs.append(
                     net.product("depthwise", x, weights, window=window, zero_point=-128)
                 )
+    row = net.conv("input", 8, Window(26, 3), zero_point=-128)  # three rows: one line of output
+    for stride in (1, 2):
+        window = Window(3, 3, stride, stride, pad_left=1, pad_right=1)
+        outputs.append(net.product("depthwise", row, net.weights(3, 3, 8), window=window))
     assert "dsp_3x3_strips" in kernels(tmp_path, net.build(*outputs))
