@@ -41,18 +41,19 @@ static __attribute__((noinline, unused)) void edgeq_block_pad(int8_t *to, int32_
 /* n channels of `columns` pixels of the image in one row of the scratch. */
 static __attribute__((noinline, unused)) void
 edgeq_block_fill(int8_t *to, int32_t columns, const int8_t *row, int32_t channels, int32_t n) {
-    const int8_t *const end = to + columns * EDGEQ_BLOCK_COLUMN;
     if (n == EDGEQ_BLOCK && channels % 4 == 0) {
-        for (; to != end; to += EDGEQ_BLOCK_COLUMN) {
+        for (; columns > 0; --columns) {
             __builtin_memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(row, 4),
                              EDGEQ_BLOCK);
+            to += EDGEQ_BLOCK_COLUMN;
             row += channels;
         }
     } else {
-        for (; to != end; to += EDGEQ_BLOCK_COLUMN) {
+        for (; columns > 0; --columns) {
             for (int32_t c = 0; c < n; ++c) {
                 to[c] = row[c];
             }
+            to += EDGEQ_BLOCK_COLUMN;
             row += channels;
         }
     }
