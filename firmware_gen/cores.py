@@ -91,7 +91,8 @@ CORES = MappingProxyType(
             _gcc("cortex-m33"), _SOFT, "cortex_m33+dsp", True, True, True, False, _DSP
         ),
         "cortex-m55": Core(
-            _gcc("cortex-m55", "hard"),
+            # GCC 12.2 loses the comparison that follows a loop it has turned into DLS and LE.
+            (*_gcc("cortex-m55", "hard"), "-fno-branch-count-reg"),
             _HARD,
             "cortex_m55+mve_fp+fp_armv8d16+fullfp16",
             True,

@@ -37,7 +37,7 @@ WITH_VARIANTS = [
         ("m3", "virtual", "balanced"),
         ("m4", "virtual", "speed"),
         ("m33", "qemu", "size"),
-        ("m55", "qemu", "speed"),
+        ("m55", "qemu", "size"),
     ],
 )
 @pytest.mark.parametrize("operator", WITH_VARIANTS, ids=lambda operator: operator.name)

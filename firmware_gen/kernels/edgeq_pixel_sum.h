@@ -37,14 +37,13 @@ static inline void edgeq_pixel_sum(const int8_t *x, int32_t pixels, int32_t step
                                    int32_t total[4]) {
     const edgeq_pixel_word *at = (const edgeq_pixel_word *)(const void *)x;
     uint32_t even = 0, odd = 0;
-    int32_t left = pixels;
-    for (; left >= 2; left -= 2) {
+    for (int32_t pairs = pixels / 2; pairs > 0; --pairs) {
         const uint32_t first = at[0] ^ 0x80808080u, second = at[step] ^ 0x80808080u;
         even = edgeq_uxtab16(edgeq_uxtab16(even, first), second);
         odd = edgeq_uxtab16_odd(edgeq_uxtab16_odd(odd, first), second);
         at += 2 * step;
     }
-    if (left > 0) {
+    if (pixels % 2 != 0) {
         const uint32_t last = at[0] ^ 0x80808080u;
         even = edgeq_uxtab16(even, last);
         odd = edgeq_uxtab16_odd(odd, last);
