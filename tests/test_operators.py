@@ -125,10 +125,11 @@ def cases() -> list[Any]:
 def test_reference_numba_and_c_agree_to_the_bit(
     operator: Operator, target: Target, rounding: Rounding, tmp_path: Path
 ) -> None:
-    problems = make_problems(operator.name, BATCH * len(OPTIONS), rounding)
+    several = OPTIONS if rounding == "tflm" else OPTIONS[:1]  # most kernels are tflm's alone
+    problems = make_problems(operator.name, BATCH * len(several), rounding)
     assert len(problems) >= 25
-    for index, (options, optimize) in enumerate(OPTIONS):
-        check(problems[index :: len(OPTIONS)], options, optimize, tmp_path, target)
+    for index, (options, optimize) in enumerate(several):
+        check(problems[index :: len(several)], options, optimize, tmp_path, target)
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)

@@ -25,6 +25,7 @@ BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
 TABLE_NBYTES = GROUP * 28  # of a group's channels
 FAR = 1 << 40  # beyond every accumulator
 MOST_TRIES = 256  # multipliers beside the nearest
+AT_FIRST = 4  # of them; mostly one of these serves
 NOTE = "of each channel: bytes of pairs of weights and 8 - s (3 words), multiplier, bias"
 
 
@@ -253,16 +254,16 @@ class PlaneChannel:
         nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
         # A step moves where the last output begins by 1/16 at most.
         step = max(nearest * nearest >> 44 + t, 1)
-        for i in range(MOST_TRIES):
-            m = nearest + (i + 1) // 2 * (step if i % 2 else -step)
-            if not 0 < m < 1 << 31:
-                continue
-            start = -(-(y << 32 + t) // m)
-            least = int((start - (first << scale)).max())
-            most = int((start - (first - 1 << scale)).min()) - 1
-            bias = (least + most) // 2
-            if least <= most and abs(bias) + peak < 1 << 31:
-                return m, bias
+        tries = (nearest + (i + 1) // 2 * (step if i % 2 else -step) for i in range(MOST_TRIES))
+        multipliers = [m for m in tries if 0 < m < 1 << 31]
+        for some in (multipliers[:AT_FIRST], multipliers[AT_FIRST:]):
+            start = -(-(y << 32 + t) // np.array(some, np.int64)[:, None])
+            least = (start - (first << scale)).max(axis=1)
+            most = (start - (first - 1 << scale)).min(axis=1) - 1
+            for m, low, high in zip(some, least.tolist(), most.tolist(), strict=True):
+                bias = (low + high) // 2
+                if low <= high and abs(bias) + peak < 1 << 31:
+                    return m, bias
         return None
 
     def outputs(self) -> tuple[int, int]:
