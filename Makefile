@@ -3,7 +3,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
-# of bench-firmware and bench-quantizer, such as --compiler both, --task ic
+# of bench-firmware and bench-quantizer, such as --compiler gcc, --task ic
 BENCH_ARGS ?=
 
 VENV := .venv

@@ -267,7 +267,7 @@ def memory_table(tables: Tables, core: str) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
-    parser.add_argument("--compiler", choices=["gcc", "zig", "both"], default="gcc")
+    parser.add_argument("--compiler", choices=["gcc", "zig", "both"], default="both")
     parser.add_argument("--models", nargs="+", choices=list(FILES), default=list(FILES))
     parser.add_argument("--cores", nargs="+", choices=list(BOARDS), default=list(BOARDS))
     parser.add_argument("--optimize", choices=list(Purpose), default="balanced")
