@@ -87,7 +87,7 @@ def run_numba(problem: Problem) -> Array:
     return out
 
 
-BATCH = 80  # problems in one compiled program
+BATCH = 50  # problems in one compiled program
 OPTIONS: tuple[tuple[tuple[str, ...], Optimize], ...] = (
     (("-O2",), "speed"),
     (("-O1", "-DEDGEQ_NO_LONG_MULTIPLY"), "size"),
@@ -136,7 +136,7 @@ def test_reference_numba_and_c_agree_to_the_bit(
 def test_every_variant_is_reached_by_a_problem(operator: Operator) -> None:
     if not variants_of(operator, "tflm"):
         return
-    problems = make_problems(operator.name, BATCH * len(OPTIONS))
+    problems = make_problems(operator.name, 2 * BATCH * len(OPTIONS))
     reached = {
         kernel.variant
         for target in TARGETS.values()

@@ -17,7 +17,7 @@ from firmware_gen.kernels import KERNELS
 from firmware_gen.kernels.kernel import no_parts
 from firmware_gen.optimize import Optimize
 
-PROBLEMS_A_BOARD = 60
+PROBLEMS_A_BOARD = 30
 WITH_VARIANTS = [
     operator
     for operator in OPERATORS

@@ -254,13 +254,13 @@ class PlaneChannel:
         nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
         # A step moves where the last output begins by 1/16 at most.
         step = max(nearest * nearest >> 44 + t, 1)
-        tries = (nearest + (i + 1) // 2 * (step if i % 2 else -step) for i in range(MOST_TRIES))
-        multipliers = [m for m in tries if 0 < m < 1 << 31]
-        for some in (multipliers[:AT_FIRST], multipliers[AT_FIRST:]):
-            start = -(-(y << 32 + t) // np.array(some, np.int64)[:, None])
+        for some in (range(AT_FIRST), range(AT_FIRST, MOST_TRIES)):
+            tries = [nearest + (i + 1) // 2 * (step if i % 2 else -step) for i in some]
+            multipliers = [m for m in tries if 0 < m < 1 << 31]
+            start = -(-(y << 32 + t) // np.array(multipliers, np.int64)[:, None])
             least = (start - (first << scale)).max(axis=1)
             most = (start - (first - 1 << scale)).min(axis=1) - 1
-            for m, low, high in zip(some, least.tolist(), most.tolist(), strict=True):
+            for m, low, high in zip(multipliers, least.tolist(), most.tolist(), strict=True):
                 bias = (low + high) // 2
                 if low <= high and abs(bias) + peak < 1 << 31:
                     return m, bias
