@@ -94,8 +94,8 @@ def test_gradients_are_those_of_the_float_network_where_nothing_is_clamped() -> 
 
 
 def test_digits_with_filters_of_four_bits_gain_and_stay_exact(tmp_path) -> None:
-    """examples/train_digits.py, as its reader runs it but for the number of epochs."""
-    example = importlib.import_module("train_digits")
+    """examples/train_digits_4_bits.py, as its reader runs it but for the number of epochs."""
+    example = importlib.import_module("train_digits_4_bits")
     module, result = example.trained(bits=4, epochs=4), example.run(bits=4, epochs=4)
     _, _, test_x, _ = load_digits()
     require_same(module, test_x)

@@ -16,7 +16,7 @@ from edgeq.ops import OPERATORS
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
 
-PROBLEMS_AN_OPERATOR = 12
+PROBLEMS_AN_OPERATOR = 6
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

@@ -1,7 +1,7 @@
 """Quantization-aware training of the demo's digits network, before and after some epochs.
 
     pip install 'edgeq[torch]'
-    python examples/train_digits.py [--bits 4] [--epochs 4] [-o digits.edgeq]
+    python examples/train_digits_4_bits.py [--bits 4] [--epochs 4] [-o digits.edgeq]
 
 Prints how many of 360 test digits are right in float, after plain quantization, after
 quantization with corrections, and after training, and in how many elements the integer
