@@ -42,9 +42,7 @@ MOST_TAPS = (1 << 14) - 1  # bytes of two widened pixels, and all sizes, fit 16 
 
 def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     """Filter OHWI as it is."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     rows = weights.reshape(weights.shape[0], -1)
     return LayerCode(
         constants=(
@@ -75,9 +73,7 @@ def why_not_dsp(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None
 
 def _rows_of(layer: Layer) -> tuple[Array, Array]:
     """The filter by channel, in the order in which the kernel has the taps, and the bias."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     count, filter_h, *row = weights.shape
     rows = weights.reshape(count, filter_h, -1)
     whole = math.prod(row) // TAPS * TAPS

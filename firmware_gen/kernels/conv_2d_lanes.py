@@ -37,9 +37,7 @@ def why_not_v6m(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None
 
 
 def _why_not_weights(op: QuantizedConv2D, layer: Layer) -> str | None:
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     return why_not_narrow(op, weights.reshape(weights.shape[0], -1), bias)
 
 
@@ -54,9 +52,7 @@ def emit_v6m(op: QuantizedConv2D, layer: Layer) -> LayerCode:
 
 
 def _emit(op: QuantizedConv2D, layer: Layer, step: int) -> LayerCode:
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     rows = weights.reshape(weights.shape[0], -1)
     return LayerCode(
         constants=lanes_constants(op, rows, bias, step),

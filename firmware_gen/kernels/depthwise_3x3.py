@@ -5,6 +5,7 @@ Twin of depthwise_conv_2d_3x3.h, which derives the rounding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,19 +91,21 @@ class _Packing:
     words: Array  # (C, 8) int32
 
 
-def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
-    """The words with the preferred shift, or the next that fits; None: none does."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+def channels_of(
+    op: QuantizedDepthwiseConv2D, weights: Array, bias: Array
+) -> Iterator[tuple[Array, int, int, int]]:
+    """Of each channel of a 3 x 3 filter: nine weights, folded bias, multiplier, shift."""
     rows = weights.reshape(9, -1).T.astype(np.int64)
     folded = folded_bias(op, bias, rows)
     per_channel = len(op.multiplier) > 1
-    channels = [
-        _Channel(taps, int(folded[c]), op.multiplier[m], op.shift[m])
-        for c, taps in enumerate(rows)
-        for m in (c if per_channel else 0,)
-    ]
+    for c, taps in enumerate(rows):
+        m = c if per_channel else 0
+        yield taps, int(folded[c]), op.multiplier[m], op.shift[m]
+
+
+def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
+    """The words with the preferred shift, or the next that fits; None: none does."""
+    channels = [_Channel(*numbers) for numbers in channels_of(op, *layer.filter_and_bias())]
     for shift in SHIFTS:
         words = [channel.words(shift) for channel in channels]
         if all(word is not None for word in words):

@@ -12,9 +12,7 @@ from firmware_gen.kernels.kernel import (
     Layer,
     LayerCode,
     Variant,
-    image_of,
-    parameters_of,
-    window_of,
+    spatial_parameters,
 )
 from firmware_gen.kernels.lanes import narrow_words, why_dsp, why_not_narrow
 
@@ -46,12 +44,7 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
         ),
         function="edgeq_depthwise_conv_2d_block",
         parameters={
-            "window": window_of(op),
-            **parameters_of(
-                op, "input_zero_point", "output_zero_point", "activation_min", "activation_max"
-            ),
-            "input": image_of(layer.inputs[0]),
-            "output": image_of(layer.outputs[0]),
+            **spatial_parameters(op, layer),
         },
         calls=(
             (
@@ -72,9 +65,7 @@ def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
 
 
 def _rows_and_bias(layer: Layer) -> tuple[Array, Array]:
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     return weights.reshape(-1, weights.shape[2]).T, bias
 
 

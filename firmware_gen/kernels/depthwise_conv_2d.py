@@ -32,9 +32,7 @@ def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     """Filter HWC as it is."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     rows = weights.reshape(-1, weights.shape[2]).T
     return LayerCode(
         constants=(

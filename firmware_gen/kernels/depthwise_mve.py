@@ -15,9 +15,7 @@ from firmware_gen.kernels.kernel import (
     Layer,
     LayerCode,
     folded_bias,
-    image_of,
-    parameters_of,
-    window_of,
+    spatial_parameters,
 )
 from firmware_gen.kernels.mve import NO_MVE
 
@@ -77,12 +75,7 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
         ),
         function="edgeq_depthwise_mve",
         parameters={
-            "window": window_of(op),
-            **parameters_of(
-                op, "input_zero_point", "output_zero_point", "activation_min", "activation_max"
-            ),
-            "input": image_of(layer.inputs[0]),
-            "output": image_of(layer.outputs[0]),
+            **spatial_parameters(op, layer),
             "taps": taps_as_int16(rows),
             "is_full": int(is_full),
         },

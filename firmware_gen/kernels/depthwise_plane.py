@@ -6,6 +6,7 @@ Twin of depthwise_conv_2d_plane.h, which derives the rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.window import Window
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
-from firmware_gen.kernels.kernel import Constant, Layer, LayerCode, folded_bias
+from firmware_gen.kernels.depthwise_3x3 import channels_of
+from firmware_gen.kernels.kernel import Constant, Layer, LayerCode
 
 PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
 SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
@@ -133,25 +135,20 @@ class _Packing:
 
 def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
     """The words with the preferred shift, or the next that serves; None: none does."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
-    rows = weights.reshape(9, -1).T.astype(np.int64)
-    folded = folded_bias(op, bias, rows)
-    per_channel = len(op.multiplier) > 1
-    channels = [
-        PlaneChannel(
-            taps,
-            int(folded[c]),
-            op.multiplier[m],
-            op.shift[m],
-            op.output_zero_point,
-            op.rounding,
-        )
-        for c, taps in enumerate(rows)
-        for m in (c if per_channel else 0,)
-    ]
+    weights, bias = layer.filter_and_bias()
     upright = is_upright(op.window, layer.inputs[0].shape)
+    return _packed(op, upright, weights.tobytes(), bias.tobytes())
+
+
+@lru_cache(maxsize=256)  # two variants ask, to be chosen and to be written
+def _packed(
+    op: QuantizedDepthwiseConv2D, upright: bool, weights: bytes, bias: bytes
+) -> _Packing | None:
+    filter_ = np.frombuffer(weights, np.int8)
+    channels = [
+        PlaneChannel(*numbers, op.output_zero_point, op.rounding)
+        for numbers in channels_of(op, filter_, np.frombuffer(bias, np.int32))
+    ]
     filters = [filter_words(c, op.window.stride_w, upright) for c in channels]
     for shift in SHIFTS:
         numbers = []

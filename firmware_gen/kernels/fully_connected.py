@@ -27,15 +27,14 @@ from firmware_gen.kernels.kernel import (
     no_scratch,
     parameters_of,
     product_parameters,
+    why_not_one_row,
 )
 from firmware_gen.kernels.tile import MAX_RIGHT, padded_rows, pair_words, why_not_pairs
 
 
 def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     """Filter OI as it is."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     return LayerCode(
         constants=(
             Constant("filter", "int8_t", weights, f"OI {weights.shape}"),
@@ -63,16 +62,11 @@ ROW_NOTE = (
 
 def why_not_row(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | None:
     """The reasons of the weights, the number of rows and the core."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     if not target.has_dsp:
         return "the core has no DSP extension"
-    rows = math.prod(layer.inputs[0].shape[:-1])
-    if rows != 1:
-        return f"{rows} rows, the kernel wants 1"
-    if len(op.multiplier) > 1:
-        return "each channel has its multiplier, the kernel wants one for all"
+    if (reason := why_not_one_row(op, layer)) is not None:
+        return reason
     if not -MAX_RIGHT <= op.shift[0] < 0:
         return f"shift is {op.shift[0]}, must be within -{MAX_RIGHT} .. -1"
     folded = folded_bias(op, bias, weights).astype(np.int64)
@@ -81,9 +75,7 @@ def why_not_row(op: QuantizedFullyConnected, layer: Layer, target: Target) -> st
 
 def emit_row(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     """Filter in groups of eight channels, two in a word."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     channels, depth = weights.shape
     words = pair_words(padded_rows(weights, ROW_GROUP, ROW_TAPS))
     groups = len(words) * 2 // ROW_GROUP

@@ -5,8 +5,6 @@ Twin of fully_connected_pairs.h.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from edgeq.graph import Array, Shape
@@ -19,6 +17,7 @@ from firmware_gen.kernels.kernel import (
     Variant,
     folded_bias,
     parameters_of,
+    why_not_one_row,
 )
 from firmware_gen.kernels.lanes import (
     HAS_LIST,
@@ -45,11 +44,8 @@ def why_not(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | 
     """The core, the number of rows, the multiplier or the weights."""
     if (reason := why_dsp(target)) is not None:
         return reason
-    rows = math.prod(layer.inputs[0].shape[:-1])
-    if rows != 1:
-        return f"{rows} rows, the kernel wants 1"
-    if len(op.multiplier) > 1:
-        return "each channel has its multiplier, the kernel wants one for all"
+    if (reason := why_not_one_row(op, layer)) is not None:
+        return reason
     if not -MAX_RIGHT <= op.shift[0] <= -LEAST_RIGHT:
         return f"shift is {op.shift[0]}, must be within -{MAX_RIGHT} .. -{LEAST_RIGHT}"
     weights, folded = _weights_and_bias(op, layer)
@@ -107,9 +103,7 @@ def scratch_nbytes(op: QuantizedFullyConnected, *shapes: Shape) -> int:
 
 
 def _weights_and_bias(op: QuantizedFullyConnected, layer: Layer) -> tuple[Array, Array]:
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     return weights.astype(np.int64), folded_bias(op, bias, weights).astype(np.int64)
 
 

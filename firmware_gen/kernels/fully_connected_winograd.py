@@ -5,7 +5,6 @@ Twin of fully_connected_winograd.h, which derives them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from firmware_gen.kernels.kernel import (
     Variant,
     folded_bias,
     parameters_of,
+    why_not_one_row,
 )
 from firmware_gen.kernels.steps import Channel, Step, step_of
 from firmware_gen.kernels.tile import (
@@ -52,12 +52,9 @@ def why_not(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | 
     """The core, the number of rows, the multiplier or the weights."""
     if not target.has_dsp:
         return "the core has no DSP extension"
-    rows = math.prod(layer.inputs[0].shape[:-1])
-    if rows != 1:
-        return f"{rows} rows, the kernel wants 1"
-    if len(op.multiplier) > 1:
-        return "each channel has its multiplier, the kernel wants one for all"
-    weights, bias = _weights_and_bias(layer)
+    if (reason := why_not_one_row(op, layer)) is not None:
+        return reason
+    weights, bias = layer.filter_and_bias()
     if max(weights.shape) >= MOST:
         return f"{max(weights.shape)} channels, the kernel wants fewer than {MOST}"
     reason = why_not_pairs(weights, folded_bias(op, bias, weights).astype(np.int64), 2)
@@ -70,7 +67,7 @@ def why_not(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | 
 
 def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     """Filter and biases in groups."""
-    weights, bias = _weights_and_bias(layer)
+    weights, bias = layer.filter_and_bias()
     step = _step_of(op, layer)
     assert step is not None
     padded = padded_rows(weights, 2, TAPS)
@@ -143,18 +140,11 @@ def _packed(starts: Array, padded: Array, whole: int) -> Array:
     return np.concatenate(parts)
 
 
-def _weights_and_bias(layer: Layer) -> tuple[Array, Array]:
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
-    return weights, bias
-
-
 def _step_of(op: QuantizedFullyConnected, layer: Layer) -> Step | None:
     """The rounding of all channels; None: the kernel cannot do it."""
     if not -31 <= op.shift[0] < 0:
         return None
-    weights, bias = _weights_and_bias(layer)
+    weights, bias = layer.filter_and_bias()
     low, high = acc_bounds(weights, folded_bias(op, bias, weights).astype(np.int64))
     channel = Channel(
         op.multiplier[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -60,6 +61,13 @@ class Layer:
     def shapes(self) -> tuple[Shape, ...]:
         """Shapes of the inputs, constants included."""
         return tuple(t.shape for t in self.inputs)
+
+    def filter_and_bias(self) -> tuple[Array, Array]:
+        """The constants of a product: inputs 1 and 2."""
+        weights, bias = self.inputs[1].data, self.inputs[2].data
+        assert weights is not None
+        assert bias is not None
+        return weights, bias
 
     def own(self, role: str) -> str:
         """C name of a constant that the layer emits."""
@@ -192,6 +200,28 @@ def image_of(tensor: Tensor) -> dict[str, Value]:
     """The extents of an NHWC tensor as a struct edgeq_image."""
     _, height, width, channels = tensor.shape
     return {"height": height, "width": width, "channels": channels}
+
+
+def why_not_one_row(op: Any, layer: Layer) -> str | None:
+    """Why FULLY_CONNECTED is not a row by a filter with one multiplier; None: it is."""
+    rows = math.prod(layer.inputs[0].shape[:-1])
+    if rows != 1:
+        return f"{rows} rows, the kernel wants 1"
+    if len(op.multiplier) > 1:
+        return "each channel has its multiplier, the kernel wants one for all"
+    return None
+
+
+def spatial_parameters(op: Any, layer: Layer) -> dict[str, Value]:
+    """What kernels over windows of an image share: window, zero points, clamp, extents."""
+    return {
+        "window": window_of(op),
+        **parameters_of(
+            op, "input_zero_point", "output_zero_point", "activation_min", "activation_max"
+        ),
+        "input": image_of(layer.inputs[0]),
+        "output": image_of(layer.outputs[0]),
+    }
 
 
 BIAS_NOTE = "the bias, less the input's zero point times the sum of the channel's filter"

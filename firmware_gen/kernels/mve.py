@@ -18,9 +18,9 @@ from firmware_gen.kernels.kernel import (
     Layer,
     LayerCode,
     folded_bias,
-    image_of,
     parameters_of,
-    window_of,
+    spatial_parameters,
+    why_not_one_row,
 )
 
 GROUP = 4  # channels
@@ -68,9 +68,7 @@ def why_not_conv(op: QuantizedConv2D, layer: Layer, target: Target) -> str | Non
 
 def emit_conv(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     """Filter OHWI as it is."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     rows = weights.reshape(weights.shape[0], -1)
     in_place = _is_in_place(op, *layer.shapes())
     return LayerCode(
@@ -80,12 +78,7 @@ def emit_conv(op: QuantizedConv2D, layer: Layer) -> LayerCode:
         ),
         function="edgeq_conv_2d_mve",
         parameters={
-            "window": window_of(op),
-            **parameters_of(
-                op, "input_zero_point", "output_zero_point", "activation_min", "activation_max"
-            ),
-            "input": image_of(layer.inputs[0]),
-            "output": image_of(layer.outputs[0]),
+            **spatial_parameters(op, layer),
             "depth": rows.shape[1],
             "taps_nbytes": _taps_nbytes(rows.shape[1]),
             "is_in_place": int(in_place),
@@ -132,11 +125,8 @@ def why_not_row(op: QuantizedFullyConnected, layer: Layer, target: Target) -> st
     """The core, the number of rows and channels, or the rounding."""
     if not target.has_mve:
         return NO_MVE
-    rows = math.prod(layer.inputs[0].shape[:-1])
-    if rows != 1:
-        return f"{rows} rows, the kernel wants 1"
-    if len(op.multiplier) > 1:
-        return "each channel has its multiplier, the kernel wants one for all"
+    if (reason := why_not_one_row(op, layer)) is not None:
+        return reason
     channels = layer.inputs[1].shape[0]
     if channels % ROW_GROUP:
         return f"{channels} channels, the kernel wants a multiple of {ROW_GROUP}"
@@ -146,9 +136,7 @@ def why_not_row(op: QuantizedFullyConnected, layer: Layer, target: Target) -> st
 
 def emit_row(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     """Filter in groups of eight channels."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     channels, depth = weights.shape
     folded = folded_bias(op, bias, weights)
     whole = depth - depth % CHUNK
@@ -194,9 +182,7 @@ def why_not_rows(op: QuantizedFullyConnected, layer: Layer, target: Target) -> s
 
 def emit_rows(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     """A 1 x 1 convolution of an image whose pixels are the rows."""
-    weights, bias = layer.inputs[1].data, layer.inputs[2].data
-    assert weights is not None
-    assert bias is not None
+    weights, bias = layer.filter_and_bias()
     count, depth = math.prod(layer.inputs[0].shape[:-1]), weights.shape[1]
     one = Window(1, 1, 1, 1, 1, 1, 0, 0, 0, 0)
     return LayerCode(
