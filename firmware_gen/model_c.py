@@ -26,7 +26,7 @@ from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
 from firmware_gen.layers import Choice, choose_kernels, shared_headers
 from firmware_gen.manifest import Manifest, manifest
 from firmware_gen.model_h import location, model_header, tensor_text
-from firmware_gen.optimize import Optimize
+from firmware_gen.optimize import MODES, Optimize
 from firmware_gen.shared_copies import Copies
 
 _NOTE = """\
@@ -89,7 +89,7 @@ def model_code(
     functions = [part for layer in code for part in layer.functions()]
     copies = Copies(functions, headers, shared_headers(choices, optimize))
     return ModelCode(
-        source=writer.source(code, headers, copies),
+        source=writer.source(code, headers, copies, MODES[optimize].define),
         header=model_header(
             graph,
             plan,
@@ -181,11 +181,14 @@ class _Writer:
                 f"{node.name}: {node.op.name} of '{source.name}' must share its bytes"
             )
 
-    def source(self, code: list[LayerCode], headers: list[str], copies: Copies) -> str:
+    def source(
+        self, code: list[LayerCode], headers: list[str], copies: Copies, define: str | None
+    ) -> str:
         """The text of model.c."""
         layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
         functions = [part for parts in code for part in parts.functions()]
         defines = {name for part in functions for name in part.defines}
+        defines |= {define} if define else set()
         text = "\n".join(
             [
                 c_text.comment(_NOTE.format(name=self.graph.name)),

@@ -4,6 +4,7 @@
 
 #include "model.h"
 
+#define EDGEQ_FOR_SPEED
 #include "conv_2d.h"
 #include "fully_connected.h"
 #include "max_pool_2d.h"
