@@ -77,6 +77,11 @@ def offset_text(place: Placement) -> str:
     return f"IN_ARENA({place.arena}) + {place.offset}" if place.arena else str(place.offset)
 
 
+def offset_ctype(plan: MemoryPlan) -> str:
+    """The narrowest type of any offset."""
+    return "uint16_t" if len(plan.arenas) == 1 and plan.arenas[0] < 1 << 16 else "uint32_t"
+
+
 def address_text(plan: MemoryPlan, offset: str) -> str:
     """The address of an offset that is no constant."""
     return f"edgeq_arena + {offset}" if len(plan.arenas) == 1 else f"edgeq_buffer({offset})"

@@ -1,7 +1,8 @@
 """A graph and its memory plan as C: model.c, model.h, and which kernel headers they use.
 
-Each node is a function of its own, `static void <layer>(void)`, with its constants before it;
-edgeq_model_run is the sequence of calls. Activations are at the plan's offsets in one arena.
+Each node is a function of its own, `static void <layer>(void)`, with its constants before it,
+or a row in the table of those that call one kernel (layer_tables.py); edgeq_model_run is the
+sequence of calls. Activations are at the plan's offsets in one arena.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops.op import IntegerOp
 from edgeq.passes.prove_accumulators import prove_accumulators
 from firmware_gen import c_text, profiled
-from firmware_gen.arenas import address_text, arena_text, offset_text
+from firmware_gen.arenas import address_text, arena_text, offset_ctype, offset_text
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
@@ -30,9 +31,9 @@ from firmware_gen.optimize import MODES, Optimize
 from firmware_gen.shared_copies import Copies
 
 _NOTE = """\
-The model "{name}": constants, one function a layer, and the calls in order. Fixed-point \
-integers only; nothing is allocated at run time. The functions for other code are declared in \
-model.h."""
+The model "{name}": constants, a function or a row of a table for each layer, and the calls in \
+order. Fixed-point integers only; nothing is allocated at run time. The functions for other \
+code are declared in model.h."""
 
 _ACCESS = """\
 {constness}void *edgeq_model_{kind}(size_t index) {{
@@ -86,8 +87,7 @@ def model_code(
     headers = sorted({name for choice in choices for name in choice.headers()})
     called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
     nbytes = [layer.constant_nbytes() for layer in code]
-    functions = [part for layer in code for part in layer.functions()]
-    copies = Copies(functions, headers, shared_headers(choices, optimize))
+    copies = Copies(code, headers, shared_headers(choices, optimize))
     return ModelCode(
         source=writer.source(code, headers, copies, MODES[optimize].define),
         header=model_header(
@@ -186,6 +186,7 @@ class _Writer:
     ) -> str:
         """The text of model.c."""
         layers = "\n".join(self._layer_text(i, c, copies) for i, c in enumerate(code))
+        shared = copies.text(offset_ctype(self.plan))
         functions = [part for parts in code for part in parts.functions()]
         defines = {name for part in functions for name in part.defines}
         defines |= {define} if define else set()
@@ -199,11 +200,12 @@ class _Writer:
                 + "".join(c_text.include(name) for name in headers),
                 arena_text(self.plan),
                 self._offsets(),
-                _pointer_macros(layers),
-                copies.text(),
+                _pointer_macros(shared + layers),
+                shared,
                 layers,
+                copies.tables.rows([self._note(i) for i in range(len(code))]),
                 self._access("input", ""),
-                self._run(code),
+                self._run(code, copies),
                 self._access("output", "const "),
             ]
         )
@@ -239,6 +241,9 @@ class _Writer:
             f"    {at} = {offset_text(place)},\n",
         ]
 
+    def _note(self, index: int) -> str:
+        return f"{index}: {self.names[index]}"
+
     def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
         node, layer = self.graph.nodes[index], self.names[index]
         inputs = self.graph.tensors_of(node.inputs)
@@ -249,6 +254,8 @@ class _Writer:
         note = f"{index}: {node.op.name.upper()} {sources} -> {outputs}{work}. {node.name}"
         if not code.calls:
             return c_text.comment(f"{note}\nNo code: the output is the input's bytes.")
+        if (call := copies.tables.call(index)) is not None:
+            return c_text.comment(f"{note}\nBy {call}") + _constants_text(layer, code)
         parts = "".join(
             _function_text(f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out")
             for role, part in code.parts.items()
@@ -259,12 +266,11 @@ class _Writer:
             f"{_function_text(layer, code, copies, noinline, 'void')}"
         )
 
-    def _run(self, code: list[LayerCode]) -> str:
-        called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]
+    def _run(self, code: list[LayerCode], copies: Copies) -> str:
+        called = [(i, f"{self.names[i]}();") for i, parts in enumerate(code) if parts.calls]
         if self.measured:
-            return profiled.run_function(called)
-        calls = "".join(f"    {layer}();\n" for layer in called)
-        return f"void edgeq_model_run(void) {{\n{calls}}}\n"
+            return profiled.run_function([copies.tables.call(i) or own for i, own in called])
+        return f"void edgeq_model_run(void) {{\n{copies.tables.calls(called)}}}\n"
 
     def _access(self, kind: str, constness: str) -> str:
         names = self.graph.inputs if kind == "input" else self.graph.outputs
@@ -289,14 +295,18 @@ def _function_text(
     name: str, code: LayerCode, copies: Copies, attribute: str, arguments: str
 ) -> str:
     """The constants and the function of a layer."""
-    constants = "".join(
+    constants = _constants_text(name, code)
+    return f"{constants}static {attribute}void {name}({arguments}) {{\n{copies.body(code)}}}\n"
+
+
+def _constants_text(name: str, code: LayerCode) -> str:
+    return "".join(
         c_text.c_array(
             c.ctype, f"{name}_{c.role}", np.asarray(c.values).ravel().tolist(), note=c.note
         )
         + "\n"
         for c in code.constants
     )
-    return f"{constants}static {attribute}void {name}({arguments}) {{\n{copies.body(code)}}}\n"
 
 
 def _pointer_macros(text: str) -> str:

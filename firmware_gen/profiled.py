@@ -27,7 +27,7 @@ void edgeq_model_run(void) {{
 {calls}}}
 """
 _CALL = """\
-    {layer}();
+    {call}
     now = edgeq_cycles();
     edgeq_model_cycles[{index}] = now - before;
     before = now;
@@ -39,10 +39,10 @@ def declarations(layers: Sequence[str]) -> str:
     return _DECLARATIONS.format(count=len(layers))
 
 
-def run_function(layers: Sequence[str]) -> str:
-    """edgeq_model_run of these layers, with the counter read behind each."""
-    calls = (_CALL.format(layer=layer, index=i) for i, layer in enumerate(layers))
-    return _RUN.format(calls="".join(calls))
+def run_function(calls: Sequence[str]) -> str:
+    """edgeq_model_run of these statements, one a layer, with the counter read behind each."""
+    lines = (_CALL.format(call=call, index=i) for i, call in enumerate(calls))
+    return _RUN.format(calls="".join(lines))
 
 
 def include() -> str:

@@ -71,7 +71,7 @@ def test_many_kinds_of_layer_share_a_copy_that_reads_parameters_but_for_speed() 
     assert copies_in(code_of(graph, "speed")) == []
     for optimize in ("balanced", "size"):
         code = code_of(graph, optimize)
-        assert copies_in(code) == ["edgeq_max_pool_2d_shared"]
+        assert copies_in(code) == ["edgeq_max_pool_2d_layer"]
         assert {layer.copy for layer in code.manifest.layers} == {"shared"}
 
 

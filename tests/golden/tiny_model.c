@@ -1,6 +1,6 @@
-/* The model "tiny": constants, one function a layer, and the calls in order. Fixed-point
- * integers only; nothing is allocated at run time. The functions for other code are declared
- * in model.h. */
+/* The model "tiny": constants, a function or a row of a table for each layer, and the calls
+ * in order. Fixed-point integers only; nothing is allocated at run time. The functions for
+ * other code are declared in model.h. */
 
 #include "model.h"
 
