@@ -85,7 +85,9 @@ class _Table:
             members.insert(0, f"{struct} op")
             op = "&row->op"
         lines = "".join(f"    {member};\n" for member in members)
-        head = f"static __attribute__((noinline)) void {self.name}(const struct {self.name} *row)"
+        head = (
+            f"static __attribute__((noinline)) void {self.name}(const struct {self.name} *row)"
+        )
         return (
             f"struct {self.name} {{\n{lines}}};\n\n"
             f"{head} {{\n{body}{c_text.call(kernel, [op, *arguments])}}}\n"

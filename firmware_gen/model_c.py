@@ -82,7 +82,7 @@ def model_code(
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
     choices = choose_kernels(graph, target, optimize)
-    writer = _Writer(graph, plan, choices, measured)
+    writer = _Writer(graph, plan, choices, measured, MODES[optimize].cold_share)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     headers = sorted({name for choice in choices for name in choice.headers()})
     called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
@@ -109,7 +109,12 @@ class _Writer:
     """Names of everything in one model.c, and its parts."""
 
     def __init__(
-        self, graph: Graph, plan: MemoryPlan, choices: tuple[Choice, ...], measured: bool
+        self,
+        graph: Graph,
+        plan: MemoryPlan,
+        choices: tuple[Choice, ...],
+        measured: bool,
+        cold_share: float,
     ) -> None:
         self.measured = measured
         self.graph = graph
@@ -119,6 +124,10 @@ class _Writer:
         self.offset_of = {name: location("input", i) for i, name in enumerate(graph.inputs)}
         for node, choice in zip(graph.nodes, choices, strict=True):
             self.offset_of.update(zip(node.outputs, choice.layer.output_at, strict=True))
+        work = [
+            _work(node, choice.layer) for node, choice in zip(graph.nodes, choices, strict=True)
+        ]
+        self.is_cold = [found <= cold_share * sum(work) for found in work]
 
     def code_of(self, index: int) -> LayerCode:
         """The C parts of one node.
@@ -247,7 +256,7 @@ class _Writer:
     def _layer_text(self, index: int, code: LayerCode, copies: Copies) -> str:
         node, layer = self.graph.nodes[index], self.names[index]
         inputs = self.graph.tensors_of(node.inputs)
-        macs = cast(IntegerOp, node.op).macs(*(t.shape for t in inputs))
+        macs = _macs(node, self.choices[index].layer)
         sources = ", ".join(str(t.shape) for t in inputs if t.data is None)
         outputs = ", ".join(str(self.graph.tensors[name].shape) for name in node.outputs)
         work = f", {macs} multiplications" if macs else ""
@@ -260,7 +269,7 @@ class _Writer:
             _function_text(f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out")
             for role, part in code.parts.items()
         )
-        noinline = "__attribute__((noinline)) "
+        noinline = f"__attribute__(({'cold, ' if self.is_cold[index] else ''}noinline)) "
         return (
             f"{c_text.comment(note)}{parts}"
             f"{_function_text(layer, code, copies, noinline, 'void')}"
@@ -285,6 +294,16 @@ class _Writer:
             offsets=offsets,
             address=address_text(self.plan, "offsets[index]"),
         )
+
+
+def _macs(node: Node, layer: Layer) -> int:
+    return cast(IntegerOp, node.op).macs(*layer.shapes())
+
+
+def _work(node: Node, layer: Layer) -> int:
+    """Multiplications, or bytes if there are more of these."""
+    tensors = (*layer.inputs, *layer.outputs)
+    return max(_macs(node, layer), sum(t.nbytes for t in tensors if t.data is None))
 
 
 def _place_of(plan: MemoryPlan, name: str) -> tuple[int, int]:

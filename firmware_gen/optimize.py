@@ -29,6 +29,8 @@ class Mode:
     # Code must save so much of the network's multiplications for each of its bytes, or a
     # smaller kernel is taken.
     macs_a_byte: float
+    # A layer's function is compiled for size if the layer does at most so much of the work.
+    cold_share: float
     # What model.c defines for kernels whose code is longer to be faster: EDGEQ_FOR_SPEED
     # or EDGEQ_FOR_SIZE. They give the same bytes.
     define: str | None = None
@@ -37,8 +39,8 @@ class Mode:
 # Of a network's multiplications, as a share: 950 bytes must do 0.1 % of them, or 1 %.
 MODES: Mapping[Optimize, Mode] = MappingProxyType(
     {
-        "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0, "EDGEQ_FOR_SPEED"),
-        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6),
-        "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5, "EDGEQ_FOR_SIZE"),
+        "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0, 0.0, "EDGEQ_FOR_SPEED"),
+        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6, 0.01),
+        "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5, 0.01, "EDGEQ_FOR_SIZE"),
     }
 )

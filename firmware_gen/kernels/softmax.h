@@ -9,21 +9,19 @@
 #define EDGEQ_SOFTMAX_SUM_BITS 12 /* integer bits of the sum of exponentials: Q12.19 */
 
 struct edgeq_softmax {
-    const int32_t *exp_table; /* Q0.31: exp of 1 - entries .. 0 steps of the input's scale */
-    int32_t entries;          /* of fewer steps it counts neither in a sum nor in a result */
+    /* The exponential of -d steps of the input's scale in Q0.31 is first * ratio**d, rounded
+     * down after each product, plus correction d. */
+    int32_t first;
+    int32_t ratio;           /* Q0.31 */
+    const void *corrections; /* int8_t, int16_t or int32_t */
+    int32_t width;           /* bytes of a correction */
+    int32_t entries;         /* of more steps it counts neither in a sum nor in a result */
     int32_t rows;
     int32_t classes;
 };
 
-/* x * 2**n, saturated. */
-static inline int32_t edgeq_saturating_shift_left(int32_t x, int32_t n) {
-    if (x > (INT32_MAX >> n)) {
-        return INT32_MAX;
-    }
-    return x < (INT32_MIN >> n) ? INT32_MIN : (int32_t)((uint32_t)x << n);
-}
-
-/* 1 / (1 + x) in Q0.31 for the half of 1 + x in Q0.31: three Newton-Raphson steps. */
+/* 1 / (1 + x) in Q0.31 for the half of 1 + x in Q0.31: three Newton-Raphson steps. The first
+ * estimate is within 1/17 of the reciprocal, so no error leaves Q2.29 when taken times 4. */
 static inline int32_t edgeq_reciprocal(int32_t half_denominator) {
     const int32_t forty_eight_over_17 = 1515870810;       /* Q2.29 */
     const int32_t minus_thirty_two_over_17 = -1010580540; /* Q2.29 */
@@ -31,20 +29,30 @@ static inline int32_t edgeq_reciprocal(int32_t half_denominator) {
                        edgeq_doubling_high_mul(half_denominator, minus_thirty_two_over_17);
     for (int32_t i = 0; i < 3; ++i) {
         const int32_t error = (1 << 29) - edgeq_doubling_high_mul(half_denominator, estimate);
-        estimate += edgeq_saturating_shift_left(edgeq_doubling_high_mul(estimate, error), 2);
+        estimate += edgeq_doubling_high_mul(estimate, error) * 4;
     }
-    return edgeq_saturating_shift_left(estimate, 1);
+    return estimate < 1 << 30 ? estimate * 2 : INT32_MAX;
 }
 
-/* exp of the difference of q to the row's maximum, in Q0.31. */
-static inline int32_t edgeq_softmax_exp(const struct edgeq_softmax *op, int32_t q,
-                                        int32_t highest) {
-    const int32_t index = op->entries - 1 + q - highest;
-    return index < 0 ? 0 : op->exp_table[index];
+static inline void edgeq_softmax_exps(const struct edgeq_softmax *op, int32_t *exps) {
+    int32_t power = op->first;
+    for (int32_t d = 0; d < op->entries; ++d) {
+        exps[d] = power + (op->width == 1   ? ((const int8_t *)op->corrections)[d]
+                           : op->width == 2 ? ((const int16_t *)op->corrections)[d]
+                                            : ((const int32_t *)op->corrections)[d]);
+        power = edgeq_doubled_product(power, op->ratio, 0u);
+    }
 }
 
-/* (R, C) -> (R, C); out may be x. */
-static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x, int8_t *out) {
+/* x / 2**n, rounded to nearest, ties upward; 0 < n < 32, x below 2**31. */
+static inline uint32_t edgeq_softmax_round(int32_t x, int32_t n) {
+    return ((uint32_t)x + (1u << (n - 1))) >> n;
+}
+
+/* (R, C) -> (R, C); out may be x, exps is scratch of `entries`. */
+static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x, int32_t *exps,
+                                 int8_t *out) {
+    edgeq_softmax_exps(op, exps);
     for (int32_t r = 0; r < op->rows; ++r) {
         int32_t highest = INT8_MIN;
         for (int32_t c = 0; c < op->classes; ++c) {
@@ -52,8 +60,8 @@ static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x
         }
         uint32_t total = 0;
         for (int32_t c = 0; c < op->classes; ++c) {
-            total += (uint32_t)edgeq_rounding_shift_right(edgeq_softmax_exp(op, x[c], highest),
-                                                          EDGEQ_SOFTMAX_SUM_BITS);
+            const int32_t d = highest - x[c];
+            total += d < op->entries ? edgeq_softmax_round(exps[d], EDGEQ_SOFTMAX_SUM_BITS) : 0u;
         }
         int32_t headroom = 0;
         while ((total & 0x80000000u) == 0u) {
@@ -64,10 +72,12 @@ static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x
         const int32_t wanted = EDGEQ_SOFTMAX_SUM_BITS - headroom + 31 - 8;
         const int32_t shift = wanted < 31 ? wanted : 31;
         for (int32_t c = 0; c < op->classes; ++c) {
-            const int32_t product =
-                edgeq_doubling_high_mul(reciprocal, edgeq_softmax_exp(op, x[c], highest));
-            const int32_t y = edgeq_rounding_shift_right(product, shift) - 128;
-            out[c] = (int8_t)edgeq_clamp(y, INT8_MIN, INT8_MAX);
+            const int32_t d = highest - x[c];
+            uint32_t y = 0;
+            if (d < op->entries) {
+                y = edgeq_softmax_round(edgeq_doubling_high_mul(reciprocal, exps[d]), shift);
+            }
+            out[c] = (int8_t)((int32_t)(y < 255u ? y : 255u) - 128);
         }
         x += op->classes;
         out += op->classes;

@@ -1,5 +1,5 @@
 /* SOFTMAX of two classes, on any core; twin of edgeq/ops/softmax.py. Both results are functions
- * of the difference of the two values; softmax.py makes the table of the smaller and has seen
+ * of the difference of the two values; softmax.py makes the steps of the smaller and has seen
  * that the larger is minus it, within int8. */
 #ifndef EDGEQ_SOFTMAX_PAIR_H
 #define EDGEQ_SOFTMAX_PAIR_H
@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 struct edgeq_softmax_pair {
-    const int8_t *table; /* by the difference; beyond, its last */
-    int32_t entries;
+    const uint8_t *steps; /* by how much less it is for one more difference; lowest bits first */
+    int32_t bits;         /* of a step: 1, 2, 4 or 8 */
+    int32_t entries;      /* beyond so many differences it is no less */
     int32_t rows;
 };
 
@@ -18,10 +19,13 @@ static inline void edgeq_softmax_pair(const struct edgeq_softmax_pair *op, const
     for (int32_t r = 0; r < op->rows; ++r) {
         const int32_t higher = x[0] < x[1] ? 1 : 0;
         const int32_t difference = x[higher] - x[1 - higher];
-        const int32_t smaller =
-            op->table[difference < op->entries ? difference : op->entries - 1];
-        out[1 - higher] = (int8_t)smaller;
-        out[higher] = (int8_t)(smaller == INT8_MIN ? INT8_MAX : -smaller);
+        const int32_t n = difference < op->entries ? difference : op->entries;
+        int32_t larger = 0;
+        for (int32_t i = 0; i < n * op->bits; i += op->bits) {
+            larger += (op->steps[i >> 3] >> (i & 7)) & ((1 << op->bits) - 1);
+        }
+        out[1 - higher] = (int8_t)-larger;
+        out[higher] = (int8_t)(larger < 127 ? larger : 127);
         x += 2;
         out += 2;
     }
