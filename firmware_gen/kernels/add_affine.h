@@ -9,6 +9,15 @@
 
 #include "edgeq_arith.h"
 
+/* Pairs of bytes in a turn of the loop. */
+#if defined(EDGEQ_FOR_SPEED)
+#define EDGEQ_ADD_PAIRS 4
+#elif defined(EDGEQ_FOR_SIZE)
+#define EDGEQ_ADD_PAIRS 1
+#else
+#define EDGEQ_ADD_PAIRS 2
+#endif
+
 #define EDGEQ_ADD_RIGHT 21 /* fraction bits of the map */
 
 struct edgeq_add_affine {
@@ -73,7 +82,11 @@ static inline void edgeq_add_affine(const struct edgeq_add_affine *op, const int
     int32_t addend = op->addend;
     /* In registers: compilers make shifts and sums of a product with a constant. */
     __asm__("" : "+r"(multiplier1), "+r"(multiplier2), "+r"(addend));
+#ifdef EDGEQ_ADD_CLAMPED /* some layer clamps to less than int8 */
     const bool saturates = op->activation_min == INT8_MIN && op->activation_max == INT8_MAX;
+#else
+    const bool saturates = true;
+#endif
 #ifdef __ARM_FEATURE_MVE
     const int32_t fours = op->nbytes / 4;
     if (saturates && fours > 0) {
@@ -84,25 +97,26 @@ static inline void edgeq_add_affine(const struct edgeq_add_affine *op, const int
     }
 #elif defined(__ARM_FEATURE_SAT)
     if (saturates) {
-        const int8_t *const end_of_eights = out + (op->nbytes & ~7);
+        const int32_t turn = 2 * EDGEQ_ADD_PAIRS;
+        const int8_t *const end_of_pairs = out + (op->nbytes & -turn);
         int32_t x0, x1, y0, y1;
-        for (; out != end_of_eights; input1 += 8, input2 += 8, out += 8) {
+        for (; out != end_of_pairs; input1 += turn, input2 += turn, out += turn) {
             EDGEQ_ADD_PAIR("0", "1");
+#if EDGEQ_ADD_PAIRS > 1
             EDGEQ_ADD_PAIR("2", "3");
+#endif
+#if EDGEQ_ADD_PAIRS > 2
             EDGEQ_ADD_PAIR("4", "5");
             EDGEQ_ADD_PAIR("6", "7");
+#endif
         }
     }
 #endif
     while (out != end) {
         int32_t y = multiplier2 * *input2++ + addend;
         y = (multiplier1 * *input1++ + y) >> EDGEQ_ADD_RIGHT;
-        if (!saturates) {
-            y = edgeq_clamp(y, op->activation_min, op->activation_max);
-        } else if ((int8_t)y != y) {
-            y = y < 0 ? INT8_MIN : INT8_MAX;
-        }
-        *out++ = (int8_t)y;
+        *out++ = (int8_t)(saturates ? edgeq_clamp(y, INT8_MIN, INT8_MAX)
+                                    : edgeq_clamp(y, op->activation_min, op->activation_max));
     }
 }
 

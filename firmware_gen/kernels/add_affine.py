@@ -24,6 +24,7 @@ from firmware_gen.cores import Target
 from firmware_gen.kernels.kernel import Layer, LayerCode, Variant, parameters_of
 
 RIGHT = 21  # EDGEQ_ADD_RIGHT: beyond, sums of usual scales leave int32
+INT8 = (-128, 127)
 NEAR = 4  # A and B are sought within so much of the rounded scales
 
 _BYTES = np.arange(-128, 128, dtype=np.int64)
@@ -121,6 +122,9 @@ def emit_affine(op: QuantizedAdd, layer: Layer) -> LayerCode:
             "nbytes": layer.outputs[0].nbytes,
         },
         calls=((layer.read(0), layer.read(1), layer.write()),),
+        defines=()
+        if (op.activation_min, op.activation_max) == INT8
+        else ("EDGEQ_ADD_CLAMPED",),
     )
 
 

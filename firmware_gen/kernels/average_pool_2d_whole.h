@@ -18,10 +18,10 @@ struct edgeq_average_pool_2d_whole {
 static inline void edgeq_average_pool_2d_whole(const struct edgeq_average_pool_2d_whole *op,
                                                const int8_t *x, int8_t *out) {
     for (int32_t c = 0; c < op->channels; c += 4) {
-        int32_t total[4];
-        edgeq_pixel_sum(x + c, op->pixels, op->channels / 4, total);
+        struct edgeq_pixel_sums sums = edgeq_pixel_sum(x + c, op->pixels, op->channels / 4);
         for (int32_t i = 0; i < 4; ++i) {
-            const int32_t y = edgeq_divide_rounding(total[i], op->pixels);
+            const int32_t total = edgeq_pixel_next(&sums, op->pixels);
+            const int32_t y = edgeq_divide_rounding(total, op->pixels);
             *out++ = (int8_t)edgeq_clamp(y, op->activation_min, op->activation_max);
         }
     }

@@ -14,6 +14,14 @@
 
 /* The value of [low, high] nearest to x. */
 static inline int32_t edgeq_clamp(int32_t x, int32_t low, int32_t high) {
+#ifdef __ARM_FEATURE_SAT
+    if (__builtin_constant_p(low == INT8_MIN && high == INT8_MAX) && low == INT8_MIN &&
+        high == INT8_MAX) {
+        int32_t y;
+        __asm__("ssat %0, #8, %1" : "=r"(y) : "r"(x));
+        return y;
+    }
+#endif
     return x < low ? low : (x > high ? high : x);
 }
 

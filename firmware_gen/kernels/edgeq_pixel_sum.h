@@ -31,27 +31,42 @@ static inline uint32_t edgeq_uxtab16_odd(uint32_t x, uint32_t y) {
 #endif
 }
 
-/* The sums over 1 .. 257 pixels that are `step` words apart: of bytes + 128, a sum of which is
- * at most 257 * 255 = 65535 and fits a half, less 128 a pixel. */
-static inline void edgeq_pixel_sum(const int8_t *x, int32_t pixels, int32_t step,
-                                   int32_t total[4]) {
+/* Sums of four channels: of 0 and 2 in the halves of `even`, of 1 and 3 in those of `odd`. */
+struct edgeq_pixel_sums {
+    uint32_t even;
+    uint32_t odd;
+};
+
+/* The sums over 1 .. 257 pixels that are `step` words apart of bytes + 128; a sum is at most
+ * 257 * 255 = 65535 and fits a half. */
+static inline struct edgeq_pixel_sums edgeq_pixel_sum(const int8_t *x, int32_t pixels,
+                                                      int32_t step) {
     const edgeq_pixel_word *at = (const edgeq_pixel_word *)(const void *)x;
     uint32_t even = 0, odd = 0;
-    for (int32_t pairs = pixels / 2; pairs > 0; --pairs) {
+#ifdef EDGEQ_FOR_SPEED
+    for (; pixels >= 2; pixels -= 2) {
         const uint32_t first = at[0] ^ 0x80808080u, second = at[step] ^ 0x80808080u;
         even = edgeq_uxtab16(edgeq_uxtab16(even, first), second);
         odd = edgeq_uxtab16_odd(edgeq_uxtab16_odd(odd, first), second);
         at += 2 * step;
     }
-    if (pixels % 2 != 0) {
-        const uint32_t last = at[0] ^ 0x80808080u;
-        even = edgeq_uxtab16(even, last);
-        odd = edgeq_uxtab16_odd(odd, last);
+#endif
+    for (; pixels > 0; --pixels) {
+        const uint32_t bytes = *at ^ 0x80808080u;
+        even = edgeq_uxtab16(even, bytes);
+        odd = edgeq_uxtab16_odd(odd, bytes);
+        at += step;
     }
-    total[0] = (int32_t)(even & 0xffffu) - 128 * pixels;
-    total[1] = (int32_t)(odd & 0xffffu) - 128 * pixels;
-    total[2] = (int32_t)(even >> 16) - 128 * pixels;
-    total[3] = (int32_t)(odd >> 16) - 128 * pixels;
+    return (struct edgeq_pixel_sums){even, odd};
+}
+
+/* The sum of the next channel over so many pixels, of the bytes as they are. */
+static inline int32_t edgeq_pixel_next(struct edgeq_pixel_sums *sums, int32_t pixels) {
+    const int32_t total = (int32_t)(sums->even & 0xffffu) - 128 * pixels;
+    const uint32_t after = sums->even >> 16;
+    sums->even = sums->odd;
+    sums->odd = after;
+    return total;
 }
 
 #endif /* EDGEQ_PIXEL_SUM_H */

@@ -20,10 +20,10 @@ struct edgeq_mean_words {
 static inline void edgeq_mean_words(const struct edgeq_mean_words *op, const int8_t *x,
                                     int8_t *out) {
     for (int32_t c = 0; c < op->channels; c += 4) {
-        int32_t total[4];
-        edgeq_pixel_sum(x + c, op->pixels, op->channels / 4, total);
+        struct edgeq_pixel_sums sums = edgeq_pixel_sum(x + c, op->pixels, op->channels / 4);
         for (int32_t i = 0; i < 4; ++i) {
-            const int32_t acc = total[i] - op->pixels * op->input_zero_point;
+            const int32_t total = edgeq_pixel_next(&sums, op->pixels);
+            const int32_t acc = total - op->pixels * op->input_zero_point;
             const int32_t y = edgeq_requantize(acc, op->multiplier, op->shift);
             *out++ = (int8_t)edgeq_clamp(y + op->output_zero_point, INT8_MIN, INT8_MAX);
         }

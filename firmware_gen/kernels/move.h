@@ -10,6 +10,7 @@ typedef uint32_t __attribute__((may_alias)) edgeq_move_word;
 struct edgeq_move {
     int32_t words; /* whole words, then bytes */
     int32_t bytes;
+    int32_t is_upward; /* out lies above x: the last bytes are moved first */
 };
 
 /* x and out are aligned to words and may overlap in either direction. */
@@ -17,7 +18,7 @@ static inline void edgeq_move(const struct edgeq_move *op, const int8_t *x, int8
     const edgeq_move_word *from = (const edgeq_move_word *)(const void *)x;
     edgeq_move_word *to = (edgeq_move_word *)(void *)out;
     int32_t n = op->words;
-    if (out <= x) {
+    if (!op->is_upward) {
         for (; n >= 4; n -= 4) {
             const uint32_t w0 = from[0], w1 = from[1], w2 = from[2], w3 = from[3];
             to[0] = w0;

@@ -7,11 +7,15 @@ from firmware_gen.kernels.kernel import Kernel, Layer, LayerCode, no_scratch
 
 
 def emit(op: Move, layer: Layer) -> LayerCode:
-    """The number of words and of bytes after them."""
+    """The number of words and of bytes after them, and the direction."""
     words, rest = divmod(layer.inputs[0].nbytes, 4)
     return LayerCode(
         function="edgeq_move",
-        parameters={"words": words, "bytes": rest},
+        parameters={
+            "words": words,
+            "bytes": rest,
+            "is_upward": f"{layer.output_at[0]} > {layer.input_at[0]}",
+        },
         calls=((layer.read(0), layer.write()),),
     )
 

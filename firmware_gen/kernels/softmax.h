@@ -20,20 +20,26 @@ struct edgeq_softmax {
     int32_t classes;
 };
 
+/* Not inline: four calls take fewer bytes than four products. */
+static __attribute__((noinline, unused)) int32_t edgeq_softmax_multiply(int32_t a, int32_t b) {
+    return edgeq_doubling_high_mul(a, b);
+}
+
 /* 1 / (1 + x) in Q0.31 for the half of 1 + x in Q0.31: three Newton-Raphson steps. The first
  * estimate is within 1/17 of the reciprocal, so no error leaves Q2.29 when taken times 4. */
 static inline int32_t edgeq_reciprocal(int32_t half_denominator) {
     const int32_t forty_eight_over_17 = 1515870810;       /* Q2.29 */
     const int32_t minus_thirty_two_over_17 = -1010580540; /* Q2.29 */
     int32_t estimate = forty_eight_over_17 +
-                       edgeq_doubling_high_mul(half_denominator, minus_thirty_two_over_17);
+                       edgeq_softmax_multiply(half_denominator, minus_thirty_two_over_17);
     for (int32_t i = 0; i < 3; ++i) {
-        const int32_t error = (1 << 29) - edgeq_doubling_high_mul(half_denominator, estimate);
-        estimate += edgeq_doubling_high_mul(estimate, error) * 4;
+        const int32_t error = (1 << 29) - edgeq_softmax_multiply(half_denominator, estimate);
+        estimate += edgeq_softmax_multiply(estimate, error) * 4;
     }
     return estimate < 1 << 30 ? estimate * 2 : INT32_MAX;
 }
 
+/* The exponentials, and a 0 behind them. */
 static inline void edgeq_softmax_exps(const struct edgeq_softmax *op, int32_t *exps) {
     int32_t power = op->first;
     for (int32_t d = 0; d < op->entries; ++d) {
@@ -42,14 +48,15 @@ static inline void edgeq_softmax_exps(const struct edgeq_softmax *op, int32_t *e
                                             : ((const int32_t *)op->corrections)[d]);
         power = edgeq_doubled_product(power, op->ratio, 0u);
     }
+    exps[op->entries] = 0;
 }
 
-/* x / 2**n, rounded to nearest, ties upward; 0 < n < 32, x below 2**31. */
-static inline uint32_t edgeq_softmax_round(int32_t x, int32_t n) {
-    return ((uint32_t)x + (1u << (n - 1))) >> n;
+/* x / 2**n, rounded to nearest, ties upward; 0 < n < 32, 0 <= x. */
+static inline int32_t edgeq_softmax_round(int32_t x, int32_t n) {
+    return (int32_t)(((uint32_t)x + (1u << (n - 1))) >> n);
 }
 
-/* (R, C) -> (R, C); out may be x, exps is scratch of `entries`. */
+/* (R, C) -> (R, C); out may be x, exps is scratch of `entries` + 1. */
 static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x, int32_t *exps,
                                  int8_t *out) {
     edgeq_softmax_exps(op, exps);
@@ -61,7 +68,8 @@ static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x
         uint32_t total = 0;
         for (int32_t c = 0; c < op->classes; ++c) {
             const int32_t d = highest - x[c];
-            total += d < op->entries ? edgeq_softmax_round(exps[d], EDGEQ_SOFTMAX_SUM_BITS) : 0u;
+            total += (uint32_t)edgeq_softmax_round(exps[d < op->entries ? d : op->entries],
+                                                   EDGEQ_SOFTMAX_SUM_BITS);
         }
         int32_t headroom = 0;
         while ((total & 0x80000000u) == 0u) {
@@ -69,15 +77,14 @@ static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x
             ++headroom;
         }
         const int32_t reciprocal = edgeq_reciprocal((int32_t)(total >> 1));
+        /* A term of the sum is at most 2**19: of fewer than 512 it is below 2**28. */
         const int32_t wanted = EDGEQ_SOFTMAX_SUM_BITS - headroom + 31 - 8;
-        const int32_t shift = wanted < 31 ? wanted : 31;
+        const int32_t shift = op->classes < 512 || wanted < 31 ? wanted : 31;
         for (int32_t c = 0; c < op->classes; ++c) {
             const int32_t d = highest - x[c];
-            uint32_t y = 0;
-            if (d < op->entries) {
-                y = edgeq_softmax_round(edgeq_doubling_high_mul(reciprocal, exps[d]), shift);
-            }
-            out[c] = (int8_t)((int32_t)(y < 255u ? y : 255u) - 128);
+            const int32_t e = exps[d < op->entries ? d : op->entries];
+            const int32_t y = edgeq_softmax_round(edgeq_softmax_multiply(reciprocal, e), shift);
+            out[c] = (int8_t)edgeq_clamp(y - 128, INT8_MIN, INT8_MAX);
         }
         x += op->classes;
         out += op->classes;

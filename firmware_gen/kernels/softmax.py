@@ -94,8 +94,8 @@ def emit(op: QuantizedSoftmax, layer: Layer) -> LayerCode:
 
 
 def scratch_nbytes(op: QuantizedSoftmax, *shapes: Shape) -> int:
-    """The exponentials."""
-    return 4 * len(counted_exps(op))
+    """The exponentials, and a 0."""
+    return 4 * (len(counted_exps(op)) + 1)
 
 
 def pair_results(op: QuantizedSoftmax) -> Array:

@@ -7,9 +7,10 @@
 #include <stdint.h>
 
 struct edgeq_softmax_pair {
-    const uint8_t *steps; /* by how much less it is for one more difference; lowest bits first */
-    int32_t bits;         /* of a step: 1, 2, 4 or 8 */
-    int32_t entries;      /* beyond so many differences it is no less */
+    const uint8_t
+        *steps;      /* by how much less it is for one more difference; lowest bits first */
+    int32_t bits;    /* of a step: 1, 2, 4 or 8 */
+    int32_t entries; /* beyond so many differences it is no less */
     int32_t rows;
 };
 
