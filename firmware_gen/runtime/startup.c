@@ -7,7 +7,7 @@
 #include "edgeq_drivers.h"
 
 extern uint32_t edgeq_data_load[], edgeq_data_start[], edgeq_data_end[];
-extern uint32_t edgeq_bss_start[], edgeq_bss_end[];
+extern uint32_t edgeq_bss_end[];
 extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 
 /* System control space: Arm DDI0403E (ARMv7-M), DDI0553B (ARMv8-M). */
@@ -18,11 +18,9 @@ extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 #define BFAR  0xe000ed38u
 #define CPACR 0xe000ed88u
 
-#define CFSR_MMARVALID    (1u << 7)
-#define CFSR_BFARVALID    (1u << 15)
-#define CPACR_CP10_CP11   (0xfu << 20) /* floating point and vectors: full access */
-#define STACK_GUARD_WORDS 8u
-#define STACK_GUARD_VALUE 0x57ac6a4du
+#define CFSR_MMARVALID  (1u << 7)
+#define CFSR_BFARVALID  (1u << 15)
+#define CPACR_CP10_CP11 (0xfu << 20) /* floating point and vectors: full access */
 
 /* Caches: Arm DDI0403E, system control and cache identification. */
 #define CCR               0xe000ed14u
@@ -36,6 +34,9 @@ extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 #define CLIDR_INSTRUCTION (1u << 0)
 #define CLIDR_DATA        (1u << 1)
 
+/* Compilers neither make a loop one of the functions in mem.c nor its end a formula. */
+#define KEEP(x) __asm__ volatile("" : "+r"(x)::"memory")
+
 int main(void);
 void Reset_Handler(void);
 void NMI_Handler(void);
@@ -44,7 +45,7 @@ void SysTick_Handler(void);
 #ifdef EDGEQ_TICKS_IRQ
 void edgeq_irq_handler(void); /* of the ticks driver */
 #endif
-void edgeq_start(void);
+_Noreturn static void edgeq_start(void);
 void edgeq_early_init(void);
 void edgeq_fault_frame(const uint32_t *frame);
 
@@ -87,8 +88,15 @@ __attribute__((section(".vectors"), used)) const struct edgeq_vectors edgeq_vect
 };
 
 /* Nothing before edgeq_start may touch a floating point or vector register. */
-void Reset_Handler(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+#define HAS_COPROCESSOR 1
+#define BEHIND_RESET    __attribute__((noinline))
+#else
+#define HAS_COPROCESSOR 0
+#define BEHIND_RESET
+#endif
+void Reset_Handler(void) {
+#if HAS_COPROCESSOR
     EDGEQ_REG32(CPACR) = EDGEQ_REG32(CPACR) | CPACR_CP10_CP11;
     __asm__ volatile("dsb\n isb" ::: "memory");
 #endif
@@ -126,12 +134,8 @@ static void edgeq_enable_caches(void) {
  * Nothing is in .data and .bss yet. */
 __attribute__((weak)) void edgeq_early_init(void) {}
 
-__attribute__((noinline)) void edgeq_start(void) {
+_Noreturn BEHIND_RESET static void edgeq_start(void) {
     edgeq_early_init();
-    for (uint32_t i = 0; i < STACK_GUARD_WORDS; ++i) {
-        edgeq_stack_guard[i] = STACK_GUARD_VALUE;
-        __asm__ volatile("" ::: "memory");
-    }
 #if EDGEQ_CORE_HAS_MSPLIM
     /* DDI0553B: an access below the limit is a UsageFault, here a HardFault. */
     __asm__ volatile("msr msplim, %0" ::"r"(edgeq_stack_bottom));
@@ -143,33 +147,42 @@ __attribute__((noinline)) void edgeq_start(void) {
 #if EDGEQ_CORE_HAS_CACHES
     edgeq_enable_caches();
 #endif
+    /* .data, .bss and the guard below the stack, in this order and what is between. Words of
+     * the guard hold their own addresses. */
     const uint32_t *from = edgeq_data_load;
-    for (uint32_t *to = edgeq_data_start; to < edgeq_data_end; ++to) {
-        *to = *from++;
-        __asm__ volatile("" ::: "memory");
+    uint32_t *to = edgeq_data_start;
+    while (to < edgeq_data_end) {
+        *to++ = *from++;
+        KEEP(to);
     }
-    for (uint32_t *to = edgeq_bss_start; to < edgeq_bss_end; ++to) {
-        *to = 0u;
-        __asm__ volatile("" ::: "memory");
+    while (to < edgeq_bss_end) {
+        *to++ = 0u;
+        KEEP(to);
+    }
+    while (to < edgeq_stack_bottom) {
+        *to = (uint32_t)(uintptr_t)to;
+        ++to;
+        KEEP(to);
     }
     (void)main();
     edgeq_fault("main returned");
 }
 
 void edgeq_check_stack(void) {
-    for (uint32_t i = 0; i < STACK_GUARD_WORDS; ++i) {
-        if (edgeq_stack_guard[i] != STACK_GUARD_VALUE) {
+    const uint32_t *at = edgeq_stack_bottom;
+    do {
+        --at;
+        if (*at != (uint32_t)(uintptr_t)at) {
             edgeq_fault("stack overflow");
         }
-    }
+    } while (at > edgeq_stack_guard);
 }
 
 __attribute__((weak)) void edgeq_fault_report(const char *text) {
     edgeq_uart_write(0u);
-    while (*text != '\0') {
-        edgeq_uart_write((uint8_t)*text++);
-    }
-    edgeq_uart_write(0u);
+    do {
+        edgeq_uart_write((uint8_t)*text);
+    } while (*text++ != '\0');
 }
 
 _Noreturn void edgeq_fault(const char *text) {
@@ -180,37 +193,52 @@ _Noreturn void edgeq_fault(const char *text) {
     }
 }
 
-/* Ends a text in eight hexadecimal digits; returns where it ends. */
-static char *edgeq_append_hex(char *end, const char *label, uint32_t value) {
-    while (*label != '\0') {
-        *end++ = *label++;
-    }
-    for (int shift = 28; shift >= 0; shift -= 4) {
-        *end++ = "0123456789abcdef"[(value >> shift) & 0xfu];
-    }
-    *end = '\0';
-    return end;
-}
+#if EDGEQ_CORE_HAS_FAULT_STATUS
+#define FAULT_TEXT "fault: pc % lr % cfsr % hfsr % address %"
+#else
+#define FAULT_TEXT "fault: pc % lr %"
+#endif
+#define FAULT_WORDS       5u
+#define ADDRESS_LENGTH    17u /* of " address " and its digits */
+#define FAULT_TEXT_LENGTH (sizeof FAULT_TEXT + 7u * FAULT_WORDS) /* with the ending zero */
 
 /* `frame`: the registers that the core stacked on the fault, r0-r3, r12, lr, pc, xpsr
- * (DDI0403E, exception entry). */
+ * (DDI0403E, exception entry). Each % of the text becomes eight hexadecimal digits. */
 __attribute__((used)) void edgeq_fault_frame(const uint32_t *frame) {
-    char text[96];
     if (frame < edgeq_stack_bottom || frame >= edgeq_stack_top) {
         edgeq_fault("fault: stack overflow");
     }
-    char *end = edgeq_append_hex(text, "fault: pc ", frame[6]);
-    end = edgeq_append_hex(end, " lr ", frame[5]);
+    uint32_t words[FAULT_WORDS];
+    words[0] = frame[6];
+    words[1] = frame[5];
 #if EDGEQ_CORE_HAS_FAULT_STATUS
     const uint32_t cfsr = EDGEQ_REG32(CFSR);
-    end = edgeq_append_hex(end, " cfsr ", cfsr);
-    end = edgeq_append_hex(end, " hfsr ", EDGEQ_REG32(HFSR));
-    if ((cfsr & CFSR_BFARVALID) != 0u) {
-        end = edgeq_append_hex(end, " address ", EDGEQ_REG32(BFAR));
-    } else if ((cfsr & CFSR_MMARVALID) != 0u) {
-        end = edgeq_append_hex(end, " address ", EDGEQ_REG32(MMFAR));
+    words[2] = cfsr;
+    words[3] = EDGEQ_REG32(HFSR);
+    words[4] = EDGEQ_REG32(MMFAR + ((cfsr & CFSR_BFARVALID) != 0u ? BFAR - MMFAR : 0u));
+#endif
+    const uint32_t *word = words;
+    char text[FAULT_TEXT_LENGTH];
+    char *end = text;
+    for (const char *at = FAULT_TEXT; *at != '\0'; ++at) {
+        if (*at != '%') {
+            *end++ = *at;
+            continue;
+        }
+        uint32_t rest = *word++;
+        for (int digits = 8; digits > 0; --digits) {
+            const uint32_t digit = rest >> 28;
+            *end++ = (char)(digit < 10u ? '0' + digit : 'a' - 10u + digit);
+            rest <<= 4;
+            KEEP(end);
+        }
+    }
+#if EDGEQ_CORE_HAS_FAULT_STATUS
+    if ((cfsr & (CFSR_BFARVALID | CFSR_MMARVALID)) == 0u) {
+        end -= ADDRESS_LENGTH;
     }
 #endif
+    *end = '\0';
     edgeq_fault(text);
 }
 
@@ -220,12 +248,16 @@ __attribute__((used)) void edgeq_fault_frame(const uint32_t *frame) {
 #define LIFT_STACK_LIMIT ""
 #endif
 
+#ifdef __ARM_ARCH_6M__ /* B reaches 2 KB */
+#define GO_TO(function) "ldr r1, =" function "\n bx r1\n .ltorg\n"
+#else
+#define GO_TO(function) "b.w " function "\n"
+#endif
+
 /* The main stack pointer at entry is the address of the stacked registers. After a stack
  * overflow the report needs what lies below the stack; the program does not go on. */
 __attribute__((naked)) void HardFault_Handler(void) {
-    __asm__ volatile("mrs r0, msp\n" LIFT_STACK_LIMIT "ldr r1, =edgeq_fault_frame\n"
-                     "bx r1\n"
-                     ".ltorg\n");
+    __asm__ volatile("mrs r0, msp\n" LIFT_STACK_LIMIT GO_TO("edgeq_fault_frame"));
 }
 
 void NMI_Handler(void) {
