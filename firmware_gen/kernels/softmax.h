@@ -18,6 +18,7 @@ struct edgeq_softmax {
     int32_t entries;         /* of more steps it counts neither in a sum nor in a result */
     int32_t rows;
     int32_t classes;
+    int32_t is_kept; /* the exponentials are, in scratch */
 };
 
 /* Not inline: four calls take fewer bytes than four products. */
@@ -39,16 +40,35 @@ static inline int32_t edgeq_reciprocal(int32_t half_denominator) {
     return estimate < 1 << 30 ? estimate * 2 : INT32_MAX;
 }
 
-/* The exponentials, and a 0 behind them. */
+static inline int32_t edgeq_softmax_correction(const struct edgeq_softmax *op, int32_t d) {
+    return op->width == 1   ? ((const int8_t *)op->corrections)[d]
+           : op->width == 2 ? ((const int16_t *)op->corrections)[d]
+                            : ((const int32_t *)op->corrections)[d];
+}
+
+/* All exponentials, for rows that want many. */
 static inline void edgeq_softmax_exps(const struct edgeq_softmax *op, int32_t *exps) {
     int32_t power = op->first;
     for (int32_t d = 0; d < op->entries; ++d) {
-        exps[d] = power + (op->width == 1   ? ((const int8_t *)op->corrections)[d]
-                           : op->width == 2 ? ((const int16_t *)op->corrections)[d]
-                                            : ((const int32_t *)op->corrections)[d]);
+        exps[d] = power + edgeq_softmax_correction(op, d);
         power = edgeq_doubled_product(power, op->ratio, 0u);
     }
-    exps[op->entries] = 0;
+}
+
+/* The exponential of -d steps; exps is NULL where none are kept. */
+static inline int32_t edgeq_softmax_exp(const struct edgeq_softmax *op, const int32_t *exps,
+                                        int32_t d) {
+    if (d >= op->entries) {
+        return 0;
+    }
+    if (op->is_kept) {
+        return exps[d];
+    }
+    int32_t power = op->first;
+    for (int32_t i = d; i > 0; --i) {
+        power = edgeq_doubled_product(power, op->ratio, 0u);
+    }
+    return power + edgeq_softmax_correction(op, d);
 }
 
 /* x / 2**n, rounded to nearest, ties upward; 0 < n < 32, 0 <= x. */
@@ -56,10 +76,12 @@ static inline int32_t edgeq_softmax_round(int32_t x, int32_t n) {
     return (int32_t)(((uint32_t)x + (1u << (n - 1))) >> n);
 }
 
-/* (R, C) -> (R, C); out may be x, exps is scratch of `entries` + 1. */
+/* (R, C) -> (R, C); out may be x, exps is scratch of `entries` or NULL. */
 static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x, int32_t *exps,
                                  int8_t *out) {
-    edgeq_softmax_exps(op, exps);
+    if (op->is_kept) {
+        edgeq_softmax_exps(op, exps);
+    }
     for (int32_t r = 0; r < op->rows; ++r) {
         int32_t highest = INT8_MIN;
         for (int32_t c = 0; c < op->classes; ++c) {
@@ -67,9 +89,8 @@ static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x
         }
         uint32_t total = 0;
         for (int32_t c = 0; c < op->classes; ++c) {
-            const int32_t d = highest - x[c];
-            total += (uint32_t)edgeq_softmax_round(exps[d < op->entries ? d : op->entries],
-                                                   EDGEQ_SOFTMAX_SUM_BITS);
+            const int32_t e = edgeq_softmax_exp(op, exps, highest - x[c]);
+            total += (uint32_t)edgeq_softmax_round(e, EDGEQ_SOFTMAX_SUM_BITS);
         }
         int32_t headroom = 0;
         while ((total & 0x80000000u) == 0u) {
@@ -81,8 +102,7 @@ static inline void edgeq_softmax(const struct edgeq_softmax *op, const int8_t *x
         const int32_t wanted = EDGEQ_SOFTMAX_SUM_BITS - headroom + 31 - 8;
         const int32_t shift = op->classes < 512 || wanted < 31 ? wanted : 31;
         for (int32_t c = 0; c < op->classes; ++c) {
-            const int32_t d = highest - x[c];
-            const int32_t e = exps[d < op->entries ? d : op->entries];
+            const int32_t e = edgeq_softmax_exp(op, exps, highest - x[c]);
             const int32_t y = edgeq_softmax_round(edgeq_softmax_multiply(reciprocal, e), shift);
             out[c] = (int8_t)edgeq_clamp(y - 128, INT8_MIN, INT8_MAX);
         }

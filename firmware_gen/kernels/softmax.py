@@ -19,6 +19,7 @@ from firmware_gen.kernels.kernel import Constant, Kernel, Layer, LayerCode, Vari
 # bits and more are rounded off a product that is no larger: the sum is 2**19 at least, that of
 # the maximum itself, so the shift of a result is 12 - 12 + 31 - 8 at least.
 LEAST_EXP = 1 << 11
+MOST_COMPUTED = 64  # values whose exponentials are computed for each, and take no scratch
 # Powers that are tried: this much beside the first exponential, and beside its ratio to one of
 # about 1/4.
 FIRSTS = np.arange(-480, 121, 12)
@@ -73,6 +74,7 @@ def counted_exps(op: QuantizedSoftmax) -> tuple[int, ...]:
 def emit(op: QuantizedSoftmax, layer: Layer) -> LayerCode:
     """The powers."""
     shape = layer.inputs[0].shape
+    keeps = scratch_nbytes(op, shape) > 0
     powers = powers_of(counted_exps(op))
     corrections = powers.corrections
     note = f"of the exponentials of 0 .. {1 - len(corrections)} steps of the input's scale"
@@ -88,14 +90,15 @@ def emit(op: QuantizedSoftmax, layer: Layer) -> LayerCode:
             "entries": len(corrections),
             "rows": math.prod(shape[:-1]),
             "classes": shape[-1],
+            "is_kept": int(keeps),
         },
-        calls=((layer.read(0), layer.scratch("int32_t"), layer.write()),),
+        calls=((layer.read(0), layer.scratch() if keeps else "NULL", layer.write()),),
     )
 
 
 def scratch_nbytes(op: QuantizedSoftmax, *shapes: Shape) -> int:
-    """The exponentials, and a 0."""
-    return 4 * (len(counted_exps(op)) + 1)
+    """The exponentials, where they are kept."""
+    return 4 * len(counted_exps(op)) if math.prod(shapes[0]) > MOST_COMPUTED else 0
 
 
 def pair_results(op: QuantizedSoftmax) -> Array:
