@@ -34,16 +34,8 @@
 
 #define EDGEQ_TILE_SHIFT 12
 
-struct edgeq_tile {
-    int32_t half;
-    uint16_t nbytes;       /* of the two widened pixels, a multiple of 16; of a group's taps */
-    uint16_t group_nbytes; /* of a group in flash */
-    uint16_t groups;       /* whole groups of four channels */
-    uint16_t t;            /* 0: EDGEQ_TILE_SHIFT and no signs */
-};
-
-/* Pairs of pixels; up to `rows` in the order of the assembly's stack. edgeq_tile_taps sets
- * what the loop needs. */
+/* Pairs of pixels; up to `rows` in the order of the assembly's stack. edgeq_tile_layer
+ * sets what the loop needs. */
 struct edgeq_tile_run {
     const uint32_t *x;    /* the widened pixels */
     const uint32_t *base; /* what the loop's first round counts from */
@@ -64,7 +56,7 @@ struct edgeq_tile_run {
     int32_t gap;        /* from the end of a row of taps to the next */
     int32_t rows;       /* 0: the pixels are widened already; EDGEQ_TILE_NINE_ROWS: as
                            edgeq_widen_nines does, `gap` being its step */
-    uint32_t nbytes;    /* as in struct edgeq_tile */
+    uint32_t nbytes;    /* of the two widened pixels, a multiple of 16; of a group's taps */
 };
 
 #define EDGEQ_TILE_NINE_ROWS (-1)
@@ -72,27 +64,33 @@ struct edgeq_tile_run {
 /* Words from where the loop's base is when a group's taps are done to the next group. */
 #define EDGEQ_TILE_BACK (EDGEQ_TILE_BLOCK_NBYTES / 4 + 4)
 
-/* The first two taps are outside the loop, which is entered further down if the others are not
- * a multiple of its round: two taps are 48 bytes of code, between two blocks are 8, and Thumb
- * code wants 1. step has 1 in bit 0 if there is one round only. */
-static inline void edgeq_tile_taps(struct edgeq_tile_run *run, const struct edgeq_tile *tile,
-                                   const uint32_t *x, const int32_t *weights, int32_t groups) {
-    const uint32_t left = tile->nbytes - 8u;
+/* Words of a group in flash. */
+static inline int32_t edgeq_tile_group(const struct edgeq_tile_run *run) {
+    return (int32_t)run->nbytes / 4 + (run->t != 0 ? 10 : 8);
+}
+
+/* What a layer's runs have in common: whole groups of `channels`; t 0 is EDGEQ_TILE_SHIFT and
+ * no signs. The first two taps are outside the loop, which is entered further down if the
+ * others are not a multiple of its round: two taps are 48 bytes of code, between two blocks are
+ * 8, and Thumb code wants 1. step has 1 in bit 0 if there is one round only. */
+static inline void edgeq_tile_layer(struct edgeq_tile_run *run, const uint32_t *x,
+                                    const int32_t *weights, int32_t channels, int32_t taps,
+                                    int32_t zero_point, int32_t t) {
+    const uint32_t nbytes = 4u * (((uint32_t)taps + 3u) & ~3u);
+    const uint32_t left = nbytes - 8u;
     const uint32_t missing = (0u - left) & (EDGEQ_TILE_ROUND_NBYTES - 8u);
     const uint32_t skipped = missing & (EDGEQ_TILE_BLOCK_NBYTES - 8u);
-    const uint32_t group_nbytes = tile->group_nbytes - (tile->t != 0 ? 8u : 0u);
     const uint32_t is_once = left <= EDGEQ_TILE_ROUND_NBYTES ? 1u : 0u;
     run->x = x;
     run->base = x + 2 - skipped / 4;
-    run->step =
-        2 * (group_nbytes + EDGEQ_TILE_BLOCK_NBYTES + 8u - skipped - tile->nbytes) + is_once;
+    run->step = 2 * (EDGEQ_TILE_BLOCK_NBYTES + 40u - skipped) + is_once;
     run->entry = missing * 6 + (missing >= EDGEQ_TILE_BLOCK_NBYTES ? 8u : 0u) + 1u;
-    run->last = x + (tile->nbytes - EDGEQ_TILE_ROUND_NBYTES) / 4;
-    run->half = tile->half;
-    run->t = tile->t;
+    run->last = x + ((int32_t)nbytes - EDGEQ_TILE_ROUND_NBYTES) / 4;
+    run->half = (2 * zero_point + 1) * (1 << ((t != 0 ? t : EDGEQ_TILE_SHIFT) - 1));
+    run->t = t;
     run->weights = (const int32_t *)((uintptr_t)weights - 4u * EDGEQ_TILE_BACK);
-    run->weights_end = run->weights + groups * (tile->group_nbytes / 4);
-    run->nbytes = tile->nbytes;
+    run->nbytes = nbytes;
+    run->weights_end = run->weights + channels / 4 * edgeq_tile_group(run);
 }
 
 #ifdef EDGEQ_HAS_DSP
