@@ -157,16 +157,16 @@ edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int
                         int32_t left, uint32_t *to) {
     const int32_t row_nbytes = op->input_width * op->channels;
     const int32_t at = left * op->channels;
-    const int32_t before = at < 0 ? -8 * at : 0; /* bits */
-    const int32_t after = at + 4 > row_nbytes ? 8 * (at + 4 - row_nbytes) : 0;
+    const int32_t from = edgeq_clamp(at, 0, row_nbytes - 4);
+    const int32_t before = from > at ? 8 * (from - at) : 0; /* bits */
+    const int32_t after = at > from ? 8 * (at - from) : 0;
     const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
-    const uint32_t outside = ((1u << before) - 1u) | ~(0xffffffffu >> after);
-    x += at + (before - after) / 8;
+    const uint32_t edge = zeros & ~(0xffffffffu << before >> after);
     for (int32_t i = op->filter_h; i > 0; --i) {
         uint32_t word = zeros;
         if (top >= 0 && top < op->input_height) {
-            word = edgeq_load4(x + top * row_nbytes);
-            word = ((word << before) >> after) | (zeros & outside);
+            word = edgeq_load4(x + top * row_nbytes + from);
+            word = (word << before >> after) | edge;
         }
         to = edgeq_widen_word(to, word);
         top += op->dilation_h;
