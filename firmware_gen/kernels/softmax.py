@@ -1,4 +1,4 @@
-"""SOFTMAX in C: exponentials from powers and their corrections. Twin of edgeq/ops/softmax.py."""
+"""SOFTMAX in C: exponentials from powers and corrections. Twin of edgeq/ops/softmax.py."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Powers:
 
     def exps(self) -> list[int]:
         """What the kernel makes of them."""
-        sums = zip(_powers(self.first, self.ratio, len(self.corrections)), self.corrections)
-        return [power + int(correction) for power, correction in sums]
+        powers = _powers(self.first, self.ratio, len(self.corrections))
+        return [p + int(c) for p, c in zip(powers, self.corrections, strict=True)]
 
 
 def _powers(first: int, ratio: int, count: int) -> list[int]:
