@@ -91,6 +91,27 @@ def test_shared_copies_give_the_interpreters_bytes(optimize: Optimize, tmp_path:
     assert [row[0] for row in got] == [row.tobytes() for row in expected]
 
 
+def test_layers_of_little_work_are_compiled_for_size_but_for_speed() -> None:
+    from edgeq.ops.add import Add
+
+    side = 80
+    tensors = [
+        *(Tensor(name, (1, side, side, 4), INT8, QUANT) for name in ("x", "p")),
+        *(Tensor(name, (1, 1, 1, 4), INT8, QUANT) for name in ("a", "b")),
+    ]
+    small = tensors[-1]
+    nodes = [
+        Node(QuantizedMaxPool2D(Window(1, 1), -100, 127), ("x",), ("p",)),
+        Node(Add().lower((small, small), (small,)), ("a", "a"), ("b",)),
+    ]
+    graph = Graph.build("both", tensors, nodes, ["x", "a"], ["p", "b"])
+    for mode in MODES:
+        source = code_of(graph, mode).source
+        assert "__attribute__((noinline)) void p(void)" in source
+        cold = "" if mode == "speed" else "cold, "
+        assert f"__attribute__(({cold}noinline)) void b(void)" in source
+
+
 def dense_after(taps: int) -> Graph:
     """Two FULLY_CONNECTED: one of `taps` inputs, then a small one."""
     rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@
 
 /* The value of [low, high] nearest to x. */
 static inline int32_t edgeq_clamp(int32_t x, int32_t low, int32_t high) {
-#ifdef __ARM_FEATURE_SAT
+#if defined(__ARM_FEATURE_SAT) && !defined(__ARM_FEATURE_MVE) /* which makes vectors of it */
     if (__builtin_constant_p(low == INT8_MIN && high == INT8_MAX) && low == INT8_MIN &&
         high == INT8_MAX) {
         int32_t y;
