@@ -24,9 +24,9 @@ struct edgeq_add_affine {
     int32_t multiplier1;
     int32_t multiplier2;
     int32_t addend;
-    int32_t activation_min;
-    int32_t activation_max;
     int32_t nbytes;
+    int8_t activation_min;
+    int8_t activation_max;
 };
 
 #ifdef __ARM_FEATURE_MVE
