@@ -17,7 +17,7 @@ from firmware_gen.kernels.kernel import LayerCode
 from firmware_gen.layer_tables import Callee, Prototype, Tables, key_of
 
 _PROTOTYPE = re.compile(
-    r"^static (inline )?(?:__attribute__\(\((?:always_inline|noinline, unused)\)\)\s)?"
+    r"^static (inline )?(?:__attribute__\(\([\w, ]+\)\)\s)?"
     r"void\s(\w+)\(([^)]*)\) \{",
     re.MULTILINE,
 )
