@@ -159,17 +159,18 @@ def write_project(
     stack_nbytes: int = STACK_NBYTES,
     levels: Levels = LEVELS,
     arenas: Sequence[int] = (),
+    copied: Sequence[int] = (),
 ) -> None:
     """Write all that makes `folder` buildable but the application's and the model's own files.
 
     `sources` and `include_dirs` are relative to the folder, with forward slashes; the runtime
-    adds its own. `arenas` as in `linker_script`.
+    adds its own. `arenas` and `copied` as in `linker_script`.
 
     Raises:
         BoardError: the board names an unknown driver, or a setting is missing or unknown.
     """
-    header = drivers.board_header(board)
-    script = linker_script(board, stack_nbytes, arenas)
+    header = drivers.board_header(board, has_copies=bool(copied))
+    script = linker_script(board, stack_nbytes, arenas, copied)
     runtime = folder / RUNTIME
     runtime.mkdir(parents=True, exist_ok=True)
     copied = [drivers.runtime_folder() / name for name in drivers.HEADERS]

@@ -1,0 +1,116 @@
+"""Which constants of layers are copied from flash into a ram at start-up: those read most.
+
+A layer reads its filter from end to end, `readings` times a run. A memory with wait states
+fetches `read_nbytes` at a time and waits for each; what is no larger than the cache in front of
+it is fetched once a run. This is the least that such reads wait: other users of the cache and
+of the bus are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeq.board import Memory
+
+ALIGNMENT = 16  # of the constants of each layer in a ram
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConstants:
+    """The constants of one layer that multiplies."""
+
+    name: str
+    nbytes: int
+    readings: int  # of all of them, in a run
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the constants of one layer are while the model runs."""
+
+    ram: int | None  # number of the ram; None: in flash
+    wait_cycles: int  # a run, that reading them waits there
+    saved_cycles: int  # a run, by the copy
+    why: str  # they stay in flash; "" of a copy
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much ram constants may take, and for what."""
+
+    least_a_byte: float = 0.0  # cycles a run, that a byte of ram must save
+    most_nbytes: int | None = None  # in all, and for no gain too; None: as much as there is
+    refusal: str = ""  # why there are no copies
+
+
+def wait_cycles(constants: LayerConstants, memory: Memory) -> int:
+    """Core cycles a run that reading the constants waits, if they are in this memory."""
+    fetches = -(-constants.nbytes // memory.read_nbytes)
+    is_cached = constants.nbytes <= memory.cache_nbytes
+    return fetches * memory.wait_states * (1 if is_cached else constants.readings)
+
+
+def homes(
+    layers: Sequence[LayerConstants],
+    flash: Memory,
+    rams: Sequence[Memory],
+    free: Sequence[int],
+    wish: Wish,
+) -> tuple[Home, ...]:
+    """A home for the constants of each layer; `free`: bytes that each ram has for them.
+
+    The layer that saves most cycles a byte comes first, into the first ram that waits less than
+    flash and has room. Deterministic.
+    """
+    left = [nbytes // ALIGNMENT * ALIGNMENT for nbytes in free]
+    budget = sum(left) if wish.most_nbytes is None else wish.most_nbytes
+    waits = [wait_cycles(layer, flash) for layer in layers]
+
+    def heat(i: int) -> tuple[float, int, int]:
+        return -waits[i] / layers[i].nbytes, -layers[i].readings, i
+
+    found: dict[int, Home] = {}
+    for i in sorted(range(len(layers)), key=heat):
+        layer, wait = layers[i], waits[i]
+        nbytes = aligned(layer.nbytes)
+        saved = [wait - wait_cycles(layer, ram) for ram in rams]
+        why = _why_not(layer, flash, max(saved), wish)
+        if not why and nbytes > budget:
+            why = f"{nbytes:,} bytes, {budget:,} of those asked for are left"
+        least = 0 if wish.most_nbytes is not None and not flash.wait_states else 1
+        if not why:
+            usable = [k for k in range(len(rams)) if saved[k] >= least]
+            ram = next((k for k in usable if nbytes <= left[k]), None)
+            if ram is not None:
+                left[ram] -= nbytes
+                budget -= nbytes
+                found[i] = Home(ram, wait - saved[ram], saved[ram], "")
+                continue
+            rest = ", ".join(f"'{rams[k].name}' has {left[k]:,} left" for k in usable)
+            why = f"{nbytes:,} bytes, {rest or 'no ram waits less'}"
+        found[i] = Home(None, wait, 0, why)
+    return tuple(found[i] for i in range(len(layers)))
+
+
+def aligned(nbytes: int) -> int:
+    """Bytes that so many take in a ram."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _why_not(layer: LayerConstants, flash: Memory, saved: int, wish: Wish) -> str:
+    """Why the constants are not worth a copy, whatever room there is; "" if they are."""
+    if wish.refusal:
+        return wish.refusal
+    if wish.most_nbytes is not None:
+        return ""
+    if not flash.wait_states:
+        return f"the board's file gives '{flash.name}' no wait states"
+    if saved <= 0:
+        return "no ram waits less"
+    if saved < wish.least_a_byte * layer.nbytes:
+        return (
+            f"a byte of ram would save {saved / layer.nbytes:.2f} cycles a run, "
+            f"{wish.least_a_byte:g} are wanted"
+        )
+    return ""
