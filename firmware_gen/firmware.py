@@ -110,9 +110,9 @@ def generate(
     digest and self-test stay those of `graph`, so that they check the optimized code too.
     `measured`: the firmware counts the cycles of each layer, and sends them (PROFILE).
     `optimize` says what code is for (firmware_gen.optimize.MODES). `weights_in_ram`: "auto"
-    copies constants of layers from flash into what rams have left at start-up, where the board's
-    file says that flash has wait states and enough of them are saved; "none"; or at most so
-    many bytes of the hottest on any board (docs/boards.md).
+    copies constants of layers from flash into what rams have left at start-up, where the
+    board's file says that flash has wait states and enough of them are saved; "none"; or at
+    most so many bytes of the hottest on any board (docs/boards.md).
 
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.

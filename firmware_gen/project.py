@@ -173,11 +173,11 @@ def write_project(
     script = linker_script(board, stack_nbytes, arenas, copied)
     runtime = folder / RUNTIME
     runtime.mkdir(parents=True, exist_ok=True)
-    copied = [drivers.runtime_folder() / name for name in drivers.HEADERS]
-    copied += drivers.runtime_sources(board)
+    files = [drivers.runtime_folder() / name for name in drivers.HEADERS]
+    files += drivers.runtime_sources(board)
     if _is_uf2(board):
-        copied.append(drivers.runtime_folder() / "make_uf2.py")
-    for path in copied:
+        files.append(drivers.runtime_folder() / "make_uf2.py")
+    for path in files:
         shutil.copyfile(path, runtime / path.name)
     (runtime / "edgeq_board.h").write_text(header, encoding="utf-8")
     (folder / LINKER_SCRIPT).write_text(script, encoding="utf-8")

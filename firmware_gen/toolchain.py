@@ -208,7 +208,7 @@ def compile_and_link(
 
 
 def _memories(board: Board, use: MemoryUse) -> tuple[MemoryTaken, ...]:
-    """The first flash and the first ram, and the rams that hold a further arena or constants."""
+    """The first flash and the first ram, and the rams that hold an arena or constants too."""
     flash, rams = board.flash, board.of_kind("ram")
     static = use.ram_nbytes + use.stack_nbytes
     has_several = any(name.startswith(ARENA) for name in use.sections)

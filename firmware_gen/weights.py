@@ -1,4 +1,4 @@
-"""Constants of layers in rams: how often each kernel reads its filter, and what generate asks for.
+"""Constants of layers in rams: how often kernels read their filters, and how much is asked for.
 
 A filter and the numbers of its channels go together. What is copied has the section
 `.edgeq_weights.<number of the ram>`; a linker script that does not know it leaves the bytes in

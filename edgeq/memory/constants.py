@@ -60,11 +60,11 @@ def homes(
 ) -> tuple[Home, ...]:
     """A home for the constants of each layer; `free`: bytes that each ram has for them.
 
-    The layer that saves most cycles a byte comes first, into the first ram that waits less than
-    flash and has room. Deterministic.
+    The layer whose constants wait most for a byte comes first, into the first ram that waits
+    less than flash and has room. Deterministic.
     """
     left = [nbytes // ALIGNMENT * ALIGNMENT for nbytes in free]
-    budget = sum(left) if wish.most_nbytes is None else wish.most_nbytes
+    asked = wish.most_nbytes
     waits = [wait_cycles(layer, flash) for layer in layers]
 
     def heat(i: int) -> tuple[float, int, int]:
@@ -72,24 +72,23 @@ def homes(
 
     found: dict[int, Home] = {}
     for i in sorted(range(len(layers)), key=heat):
-        layer, wait = layers[i], waits[i]
-        nbytes = aligned(layer.nbytes)
-        saved = [wait - wait_cycles(layer, ram) for ram in rams]
-        why = _why_not(layer, flash, max(saved), wish)
-        if not why and nbytes > budget:
-            why = f"{nbytes:,} bytes, {budget:,} of those asked for are left"
-        least = 0 if wish.most_nbytes is not None and not flash.wait_states else 1
-        if not why:
-            usable = [k for k in range(len(rams)) if saved[k] >= least]
-            ram = next((k for k in usable if nbytes <= left[k]), None)
-            if ram is not None:
-                left[ram] -= nbytes
-                budget -= nbytes
-                found[i] = Home(ram, wait - saved[ram], saved[ram], "")
-                continue
-            rest = ", ".join(f"'{rams[k].name}' has {left[k]:,} left" for k in usable)
-            why = f"{nbytes:,} bytes, {rest or 'no ram waits less'}"
-        found[i] = Home(None, wait, 0, why)
+        nbytes = aligned(layers[i].nbytes)
+        saved = [waits[i] - wait_cycles(layers[i], ram) for ram in rams]
+        why = _why_not(layers[i], flash, saved, wish)
+        if not why and asked is not None and nbytes > asked:
+            why = f"{nbytes:,} bytes, {asked:,} of those asked for are left"
+        if why:
+            found[i] = Home(None, waits[i], 0, why)
+            continue
+        usable = [k for k in range(len(rams)) if saved[k] >= min(waits[i], 1)]
+        ram = next((k for k in usable if nbytes <= left[k]), None)
+        if ram is None:
+            room = ", ".join(f"'{rams[k].name}' has {left[k]:,} left" for k in usable)
+            found[i] = Home(None, waits[i], 0, f"{nbytes:,} bytes, {room}")
+            continue
+        left[ram] -= nbytes
+        asked = None if asked is None else asked - nbytes
+        found[i] = Home(ram, waits[i] - saved[ram], saved[ram], "")
     return tuple(found[i] for i in range(len(layers)))
 
 
@@ -98,19 +97,14 @@ def aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def _why_not(layer: LayerConstants, flash: Memory, saved: int, wish: Wish) -> str:
+def _why_not(layer: LayerConstants, flash: Memory, saved: Sequence[int], wish: Wish) -> str:
     """Why the constants are not worth a copy, whatever room there is; "" if they are."""
     if wish.refusal:
         return wish.refusal
-    if wish.most_nbytes is not None:
-        return ""
-    if not flash.wait_states:
+    if wish.most_nbytes is None and not flash.wait_states:
         return f"the board's file gives '{flash.name}' no wait states"
-    if saved <= 0:
-        return "no ram waits less"
-    if saved < wish.least_a_byte * layer.nbytes:
-        return (
-            f"a byte of ram would save {saved / layer.nbytes:.2f} cycles a run, "
-            f"{wish.least_a_byte:g} are wanted"
-        )
+    if max(saved) < min(flash.wait_states, 1):
+        return f"no ram waits less than '{flash.name}'"
+    if wish.most_nbytes is None and max(saved) < wish.least_a_byte * layer.nbytes:
+        return f"a copy saves less than {wish.least_a_byte:g} cycle a run for each byte"
     return ""
