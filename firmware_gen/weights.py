@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from edgeq.board import Memory
 from edgeq.memory.constants import Home, LayerConstants, Wish, homes
+from firmware_gen.kernels import mve
 from firmware_gen.kernels.kernel import LayerCode
 from firmware_gen.layers import Choice
 from firmware_gen.optimize import MODES, Optimize
@@ -28,7 +29,7 @@ PIXELS_A_READING: Mapping[str, int] = MappingProxyType(
         "conv_2d.h": 1,
         "conv_2d_dsp.h": 2,
         "conv_2d_lanes.h": 4,
-        "conv_2d_mve.h": 3,
+        "conv_2d_mve.h": mve.PIXELS,
         "depthwise_conv_2d.h": 1,
         "depthwise_conv_2d_block.h": 4,
         "fully_connected.h": 1,
