@@ -1,7 +1,7 @@
 """generate: a quantized graph and a board -> a folder of C that builds by itself.
 
 model.c, model.h, kernels/    the model: all that somebody else's firmware needs
-manifest.json                 which kernel serves each layer, and why the others do not
+manifest.json                 which kernel serves each layer, where its constants are, and why
 serial/                       the program: answers the host's requests on the UART
 samples.c, samples.h          inputs in flash, if asked for
 self_test.c, self_test.h      inputs and the outputs that the interpreter gives

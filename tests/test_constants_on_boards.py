@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli import CommandLine
-from firmware_matrix import EmulatorName, board_of, linked
+from firmware_matrix import EmulatorName, Images, board_of, linked
 from integer_networks import IntegerNetwork, inputs_of
 from test_constants import product_network
 from test_regions import wide_network
@@ -232,3 +232,21 @@ def test_an_unknown_wish_is_refused(edgeq_command: CommandLine, command: str) ->
         command, "net.edgeq", "--weights-in-ram", "6k", *more, "-b", "microbit"
     )
     assert done.error() == "--weights-in-ram is '6k', must be auto, none or a number of bytes"
+
+
+def test_parts_of_layers_in_one_are_copied_apart(images: Images, tmp_path: Path) -> None:
+    """An expanding convolution and its depthwise one by rows have constants of their own."""
+    need_compiler("gcc")
+    graph, board = images.graph("vww"), load_board("nucleo_f446re")
+    firmware = generate(graph, board, tmp_path, self_test=0)
+    homes = {c.layer: c.memory for c in firmware.model.manifest.constants}
+    fused = [layer for layer in firmware.model.manifest.layers if layer.parts]
+    assert fused
+    for layer in fused:
+        assert layer.layer not in homes
+        assert homes[f"{layer.layer}_expand"] == "sram"
+        assert homes[f"{layer.layer}_depthwise"] == "flash"
+    result = build(firmware, "gcc")
+    check_image(firmware, result)
+    with linked(result.elf, board, "virtual") as link:
+        assert verify(link, graph, [images.inputs("vww")]).is_equal
