@@ -8,6 +8,15 @@
 
 extern uint32_t edgeq_data_load[], edgeq_data_start[], edgeq_data_end[];
 extern uint32_t edgeq_bss_end[];
+#if EDGEQ_HAS_COPIES
+/* Constants of layers that are copied into a ram: link.ld has a row for each ram. */
+struct edgeq_copy {
+    const uint32_t *from;
+    uint32_t *to;
+    uint32_t *end;
+};
+extern const struct edgeq_copy edgeq_copies[], edgeq_copies_end[];
+#endif
 extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 
 /* System control space: Arm DDI0403E (ARMv7-M), DDI0553B (ARMv8-M). */
@@ -147,8 +156,8 @@ _Noreturn BEHIND_RESET static void edgeq_start(void) {
 #if EDGEQ_CORE_HAS_CACHES
     edgeq_enable_caches();
 #endif
-    /* .data, .bss and the guard below the stack, in this order and what is between. Words of
-     * the guard hold their own addresses. */
+    /* .data, .bss and the guard below the stack, in this order and what is between: constants
+     * that are copied then. Words of the guard hold their own addresses. */
     const uint32_t *from = edgeq_data_load;
     uint32_t *to = edgeq_data_start;
     while (to < edgeq_data_end) {
@@ -164,6 +173,15 @@ _Noreturn BEHIND_RESET static void edgeq_start(void) {
         ++to;
         KEEP(to);
     }
+#if EDGEQ_HAS_COPIES
+    for (const struct edgeq_copy *copy = edgeq_copies; copy < edgeq_copies_end; ++copy) {
+        from = copy->from;
+        for (to = copy->to; to < copy->end; ++to) {
+            *to = *from++;
+            KEEP(to);
+        }
+    }
+#endif
     (void)main();
     edgeq_fault("main returned");
 }
