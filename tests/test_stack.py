@@ -84,6 +84,48 @@ def test_the_bound_is_known_for_helium_code_too(tmp_path: Path, compiler) -> Non
     assert 0 < bounds[0].nbytes < bounds[1].nbytes
 
 
+# A loop that ends with a branch back, before a jump through a register.
+JUMP = """
+.syntax unified
+.thumb
+.global vectors
+.type vectors, %function
+vectors:
+    push {lr}
+    bl turns
+    push {r0-r3}
+    add sp, sp, #16
+    pop {pc}
+.size vectors, . - vectors
+.type turns, %function
+turns:
+    push {r4, lr}
+1:
+    cmp r0, #0
+    beq 1b
+    bx r3
+    pop {r4, pc}
+.size turns, . - turns
+"""
+
+
+def analysis_of(folder: Path, text: str, core: str, *more: str) -> StackAnalysis:
+    """The analysis of an assembly program."""
+    source, elf = folder / "code.S", folder / "code.elf"
+    source.write_text(text, encoding="utf-8")
+    command = ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", *more]
+    options = ["-nostdlib", "-Wl,--entry=vectors", "-Wl,-Ttext=0x100"]
+    subprocess.run([*command, *options, str(source), "-o", str(elf)], check=True)
+    return StackAnalysis(read_image(elf))
+
+
+def test_what_is_behind_a_jump_is_followed_though_a_loop_was_met_last(tmp_path: Path) -> None:
+    need_compiler("gcc")
+    analysis = analysis_of(tmp_path, JUMP, "cortex-m4")
+    bound = analysis.bound("vectors")
+    assert (bound.nbytes, bound.unresolved) == (4 + 16, ())
+
+
 # An M55 loop over a vector (WLSTP, VLDRB, LETP) with a function behind its end, by hand.
 LOOP = """
 .syntax unified
@@ -114,12 +156,7 @@ def test_helium_loops_are_followed_and_vector_loads_from_the_stack_are_named(
     tmp_path: Path,
 ) -> None:
     need_compiler("gcc")
-    source, elf = tmp_path / "loop.S", tmp_path / "loop.elf"
-    source.write_text(LOOP, encoding="utf-8")
-    command = ["arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"]
-    options = ["-nostdlib", "-Wl,--entry=vectors", "-Wl,-Ttext=0x100"]
-    subprocess.run([*command, *options, str(source), "-o", str(elf)], check=True)
-    analysis = StackAnalysis(read_image(elf))
+    analysis = analysis_of(tmp_path, LOOP, "cortex-m55", "-mfloat-abi=hard")
     bound = analysis.bound("vectors")
     assert (bound.nbytes, bound.unresolved) == (8 + 16, ())
     assert "moves_the_stack+0x0: sets the stack pointer" in str(

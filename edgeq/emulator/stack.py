@@ -210,7 +210,7 @@ class _Reader:
 
     def read(self) -> _Body:
         visits: dict[int, int] = {}
-        while self._work:
+        while self._work or self._goes_on():
             address, depth = self._work.pop()
             if depth <= self._depths.get(address, -1):
                 continue
@@ -224,10 +224,14 @@ class _Reader:
                 self._note(address, "is no instruction")
                 continue
             self._step(instruction, depth)
-            if not self._work and self._jump_depth >= 0:
-                self._work = [(place, self._jump_depth) for place in self._unreached()]
-                self._jump_depth = -1
         return self._body
+
+    def _goes_on(self) -> bool:
+        """Whether something may come next behind a jump through a register."""
+        if self._jump_depth >= 0:
+            self._work = [(place, self._jump_depth) for place in self._unreached()]
+            self._jump_depth = -1
+        return bool(self._work)
 
     def _unreached(self) -> list[int]:
         """Instructions of the function to which no path has led."""

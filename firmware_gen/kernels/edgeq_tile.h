@@ -76,6 +76,9 @@ static inline int32_t edgeq_tile_group(const struct edgeq_tile_run *run) {
 static inline void edgeq_tile_layer(struct edgeq_tile_run *run, const uint32_t *x,
                                     const int32_t *weights, int32_t channels, int32_t taps,
                                     int32_t zero_point, int32_t t) {
+#ifndef EDGEQ_TILE_SIGNED
+    t = 0; /* as it is of all layers */
+#endif
     const uint32_t nbytes = 4u * (((uint32_t)taps + 3u) & ~3u);
     const uint32_t left = nbytes - 8u;
     const uint32_t missing = (0u - left) & (EDGEQ_TILE_ROUND_NBYTES - 8u);
