@@ -19,7 +19,9 @@ LEAST = 3  # layers of a table: fewer take no more bytes as functions
 LEAST_SAVED = 3  # calls that a loop over rows leaves out
 
 _LAST_NAME = re.compile(r"\w+$")
-_IN_ARENA = re.compile(rf"({'|'.join(AT.values())})\((.+)\)")
+_AT = "|".join(AT.values())
+_IN_ARENA = re.compile(rf"((?:\([^()]*\))?(?:{_AT}))\(([^()]+)\)")  # perhaps with a cast
+_IS_IN_ARENA = re.compile(rf"\b(?:{_AT})\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Tables:
         """`callees` of the layers: None if a layer has its kernel for itself."""
         found: dict[tuple[Callee, tuple[str | None, ...]], _Table] = {}
         for index, (callee, code) in enumerate(zip(callees, layers, strict=True)):
-            if callee is not None and len(code.calls) == 1 and not code.parts:
+            if callee is not None and _is_plain(code):
                 macros = tuple(_macro(argument) for argument in code.calls[0])
                 table = found.setdefault((callee, macros), _Table(callee, macros))
                 table.indices.append(index)
@@ -221,6 +223,15 @@ def key_of(code: LayerCode) -> tuple[str, str]:
 
 def _fields(code: LayerCode) -> str:
     return c_text.initializer(code.parameters, 4, c_text.WIDTH)
+
+
+def _is_plain(code: LayerCode) -> bool:
+    """Whether the layer is one call, each of whose arguments a row can hold."""
+    return (
+        len(code.calls) == 1
+        and not code.parts
+        and all(_macro(a) or not _IS_IN_ARENA.search(a) for a in code.calls[0])
+    )
 
 
 def _macro(argument: str) -> str | None:

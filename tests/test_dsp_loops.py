@@ -36,13 +36,20 @@ def test_every_number_of_taps_is_multiplied_once(optimize: Optimize, tmp_path: P
     for taps in TAPS[1:]:
         x = net.conv(x, taps, Window(1, 1), zero_point=-128)
         outputs.append(x)
-    assert kernels(tmp_path, net.build(*outputs), optimize) == {"dsp"}
+    assert kernels(tmp_path, net.build(*outputs), optimize) == {"dsp_pointwise"}
 
 
 def test_an_image_of_more_pixels_than_16_bits_count_is_taken_by_rows(tmp_path: Path) -> None:
-    net = IntegerNetwork((1, 301, 109, 4), seed=3, input_zero_point=-128)
+    net = IntegerNetwork((1, 301, 219, 4), seed=3, input_zero_point=-128)
     x = net.conv("input", 5, Window(1, 1), zero_point=-128)
     assert kernels(tmp_path, net.build(x)) == {"dsp"}
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 3, 7])
+def test_an_odd_last_pixel_is_its_own_second(pixels: int, tmp_path: Path) -> None:
+    net = IntegerNetwork((1, 1, pixels, 8), seed=4, input_zero_point=-128)
+    x = net.conv("input", 12, Window(1, 1), zero_point=-128)
+    assert kernels(tmp_path, net.build(x)) == {"dsp_pointwise"}
 
 
 def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> None:

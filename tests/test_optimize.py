@@ -161,7 +161,7 @@ def test_code_for_little_of_the_work_is_left_out_with_the_reason() -> None:
         for choice in chosen[mode][2:]:
             assert choice.variant == "portable"
             assert "would serve 544 of" in choice.why_not["dsp_winograd"]
-        assert chosen[mode][0].variant == chosen["speed"][0].variant == "dsp"
+        assert chosen[mode][0].variant == chosen["speed"][0].variant == "dsp_pointwise"
 
 
 @pytest.mark.parametrize("optimize", MODES)
