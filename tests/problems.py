@@ -64,12 +64,17 @@ def conv_2d(draw: Draw) -> Problem:
         stride_h = draw(st.integers(1, 2))
         window, width = Window(1, 1, stride_h, 1), draw(st.sampled_from((1, 3, 6, 31)))
     channels, outputs = draw(channel_counts), draw(st.sampled_from((1, 2, 4, 5, 8)))
+    is_pointwise = window == Window(1, 1) and draw(st.sampled_from((True, True, False)))
+    if is_pointwise:  # as networks have it: whole groups of channels, no other clamp
+        channels, outputs = draw(st.sampled_from(((4, 8), (12, 4), (36, 8))))
     if is_first:
         channels, filter_w = draw(st.sampled_from(((3, 3), (3, 3), (1, 4), (2, 2))))
         window, width = replace(window, filter_w=filter_w), width + 3
     shape = (outputs, window.filter_h, window.filter_w, channels)
     weights, bias = filter_and_bias(draw, shape, outputs)
     fields = draw(product_fields(weights.reshape(outputs, -1), bias))
+    if is_pointwise:
+        fields |= {"activation_min": -128, "activation_max": 127}
     x = activation((1, height, width, channels))
     inputs = (x, constant(weights), constant(bias))
     return build(
