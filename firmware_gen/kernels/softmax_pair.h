@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "edgeq_arith.h"
+
 struct edgeq_softmax_pair {
     const uint8_t
         *steps;      /* by how much less it is for one more difference; lowest bits first */
@@ -18,15 +20,16 @@ struct edgeq_softmax_pair {
 static inline void edgeq_softmax_pair(const struct edgeq_softmax_pair *op, const int8_t *x,
                                       int8_t *out) {
     for (int32_t r = 0; r < op->rows; ++r) {
-        const int32_t higher = x[0] < x[1] ? 1 : 0;
-        const int32_t difference = x[higher] - x[1 - higher];
-        const int32_t n = difference < op->entries ? difference : op->entries;
+        const int32_t difference = x[0] - x[1];
+        const int32_t distance = difference < 0 ? -difference : difference;
+        const int32_t n = distance < op->entries ? distance : op->entries;
         int32_t larger = 0;
         for (int32_t i = 0; i < n * op->bits; i += op->bits) {
             larger += (op->steps[i >> 3] >> (i & 7)) & ((1 << op->bits) - 1);
         }
-        out[1 - higher] = (int8_t)-larger;
-        out[higher] = (int8_t)(larger < 127 ? larger : 127);
+        const int32_t first = difference < 0 ? -larger : larger;
+        out[0] = (int8_t)edgeq_clamp(first, INT8_MIN, INT8_MAX);
+        out[1] = (int8_t)edgeq_clamp(-first, INT8_MIN, INT8_MAX);
         x += 2;
         out += 2;
     }
