@@ -16,7 +16,8 @@
 #define EDGEQ_UNUSED __attribute__((unused))
 
 /* The value of [low, high] nearest to x. */
-static inline int32_t edgeq_clamp(int32_t x, int32_t low, int32_t high) {
+static inline __attribute__((always_inline)) int32_t edgeq_clamp(int32_t x, int32_t low,
+                                                                 int32_t high) {
 #if defined(__ARM_FEATURE_SAT) && !defined(__ARM_FEATURE_MVE) /* which makes vectors of it */
     if (__builtin_constant_p(low == INT8_MIN && high == INT8_MAX) && low == INT8_MIN &&
         high == INT8_MAX) {
