@@ -157,16 +157,16 @@ edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int
                         int32_t left, uint32_t *to) {
     const int32_t row_nbytes = op->input_width * op->channels;
     const int32_t at = left * op->channels;
-    const int32_t before = at < 0 ? -8 * at : 0; /* bits */
-    const int32_t after = at + 4 > row_nbytes ? 8 * (at + 4 - row_nbytes) : 0;
+    const int32_t from = edgeq_clamp(at, 0, row_nbytes - 4);
+    const int32_t before = from > at ? 8 * (from - at) : 0; /* bits */
+    const int32_t after = at > from ? 8 * (at - from) : 0;
     const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
-    const uint32_t outside = ((1u << before) - 1u) | ~(0xffffffffu >> after);
-    x += at + (before - after) / 8;
+    const uint32_t edge = zeros & ~(0xffffffffu << before >> after);
     for (int32_t i = op->filter_h; i > 0; --i) {
         uint32_t word = zeros;
         if (top >= 0 && top < op->input_height) {
-            word = edgeq_load4(x + top * row_nbytes);
-            word = ((word << before) >> after) | (zeros & outside);
+            word = edgeq_load4(x + top * row_nbytes + from);
+            word = (word << before >> after) | edge;
         }
         to = edgeq_widen_word(to, word);
         top += op->dilation_h;
@@ -280,25 +280,24 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
     int32_t top = -op->pad_top;
     int32_t column = 0;
     int32_t count = op->output_height * op->output_width;
-    struct edgeq_tile_run run = {
-        .out_step = op->output_channels,
-        .row_nbytes = row_taps % 4 == 0 ? row_taps : 0,
-    };
+    struct edgeq_tile_run run;
+    run.out_step = op->output_channels;
+    run.row_nbytes = row_taps % 4 == 0 ? row_taps : 0;
     edgeq_tile_layer(&run, scratch, weights, op->output_channels, op->filter_h * row_taps,
                      op->output_zero_point, op->t);
     while (count > 0) {
-        const bool is_row = top >= 0 && top <= last_top;
+        const bool is_row = top >= 0 && top <= last_top && column >= op->first_inside;
+        const int32_t inside = is_row ? op->end_inside - column : 0;
+        const int32_t next = count > 1 ? 1 : 0; /* an odd last pixel is its own second */
         int32_t pixels = 2;
         run.out0 = out;
-        run.out1 = count > 1 ? out + op->output_channels : out;
-        /* An odd last pixel is its own second. */
-        if (op->has_runs && is_row && column >= op->first_inside &&
-            column + (count > 1 ? 1 : 0) < op->end_inside) {
+        run.out1 = out + next * op->output_channels;
+        if (op->has_runs && inside > next) {
+            pixels = next != 0 ? inside & ~1 : 1;
             run.from = x + top * row_nbytes - op->pad_left * op->channels + column * step;
-            run.from_step = count > 1 ? step : 0;
+            run.from_step = next * step;
             run.gap = row_step - run.row_nbytes;
             run.rows = run.row_nbytes == 0 ? EDGEQ_TILE_NINE_ROWS : op->filter_h;
-            pixels = count > 1 ? (op->end_inside - column) & ~1 : 1;
             run.pairs = (pixels + 1) >> 1;
             edgeq_tile(&run);
             column += pixels;
@@ -331,8 +330,7 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
                                        scratch + i);
 #endif
                 }
-                /* An odd last pixel is its own second. */
-                column += count > 1 ? 1 : 0;
+                column += next;
                 if (column == op->output_width) {
                     column = 0;
                     top += op->stride_h;

@@ -66,7 +66,7 @@ struct edgeq_tile_run {
 
 /* Words of a group in flash. */
 static inline int32_t edgeq_tile_group(const struct edgeq_tile_run *run) {
-    return (int32_t)run->nbytes / 4 + (run->t != 0 ? 10 : 8);
+    return (int32_t)(run->nbytes / 4) + (run->t != 0 ? 10 : 8);
 }
 
 /* What a layer's runs have in common: whole groups of `channels`; t 0 is EDGEQ_TILE_SHIFT and
@@ -85,12 +85,12 @@ static inline void edgeq_tile_layer(struct edgeq_tile_run *run, const uint32_t *
     run->base = x + 2 - skipped / 4;
     run->step = 2 * (EDGEQ_TILE_BLOCK_NBYTES + 40u - skipped) + is_once;
     run->entry = missing * 6 + (missing >= EDGEQ_TILE_BLOCK_NBYTES ? 8u : 0u) + 1u;
-    run->last = x + ((int32_t)nbytes - EDGEQ_TILE_ROUND_NBYTES) / 4;
+    run->last = (const uint32_t *)((uintptr_t)x + nbytes - EDGEQ_TILE_ROUND_NBYTES);
     run->half = (2 * zero_point + 1) * (1 << ((t != 0 ? t : EDGEQ_TILE_SHIFT) - 1));
     run->t = t;
     run->weights = (const int32_t *)((uintptr_t)weights - 4u * EDGEQ_TILE_BACK);
     run->nbytes = nbytes;
-    run->weights_end = run->weights + channels / 4 * edgeq_tile_group(run);
+    run->weights_end = run->weights + (channels >> 2) * edgeq_tile_group(run);
 }
 
 #ifdef EDGEQ_HAS_DSP
