@@ -88,31 +88,24 @@ def _add_layer(layer: Layer, shape: Shape) -> AddLayer:
 
 
 def emit(op: QuantizedConvAdd, layer: Layer) -> LayerCode:
-    """A call for each kind of rows."""
+    """How the rows follow each other."""
     _, _, width, channels = layer.inputs[0].shape
-    nbytes = op.scratch_nbytes(*layer.shapes())
-    calls = []
-    done = 0
-    for role, steps in runs(op, layer):
-        calls.append(
-            (
-                layer.own(role),
-                str(len(steps)),
-                f"{layer.read(0)} + {steps[0].first * width * channels}",
-                layer.scratch("int8_t"),
-                f"{layer.read(3)} + {done * nbytes}",
-                f"{layer.write()} + {done * nbytes}",
-            )
-        )
-        done += len(steps)
+    steps = op.steps(*layer.shapes())
+    roles = [role for role, _ in runs(op, layer)]
+    x_nbytes = op.rows_at_once * op.conv.window.stride_h * width * channels
     return LayerCode(
         function="edgeq_conv_add",
         parameters={
+            "first": layer.own(roles[0]),
+            "conv": layer.own(CONV if CONV in roles else roles[-1]),
+            "last": layer.own(roles[-1]),
             "add": layer.own(ADD),
-            "x_nbytes": op.rows_at_once * op.conv.window.stride_h * width * channels,
-            "output_nbytes": nbytes,
+            "count": len(steps),
+            "first_x_nbytes": x_nbytes - op.conv.window.pad_top * width * channels,
+            "x_nbytes": x_nbytes,
+            "output_nbytes": op.scratch_nbytes(*layer.shapes()),
         },
-        calls=tuple(calls),
+        calls=((layer.read(0), layer.scratch("int8_t"), layer.read(3), layer.write()),),
     )
 
 
