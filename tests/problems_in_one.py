@@ -34,6 +34,7 @@ def conv_add(draw: Draw) -> Problem:
     window, height, width = draw(usual_windows() if kind == "usual" else windows())
     if kind == "point":
         window = Window(1, 1, draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    height += draw(st.sampled_from((0, 2, 4)))
     channels = draw(st.sampled_from((4, 8, 3, 1, 17)))
     outputs = draw(st.sampled_from((4, 8, 12, 4, 5)))
     width += 0 if channels % 4 == 0 else -width % 4
@@ -47,8 +48,9 @@ def conv_add(draw: Draw) -> Problem:
     inputs = (x, constant(weights), constant(bias))
     (made,) = conv.infer_shapes(*(t.shape for t in inputs))
     y = activation(made, quant=quants[1])
+    rows = rows_of(conv, add, inputs, made)
     return build(
-        QuantizedConvAdd(conv, add, draw(st.sampled_from(rows_of(conv, add, inputs, made)))),
+        QuantizedConvAdd(conv, add, draw(st.sampled_from((rows[0], rows[0], *rows)))),
         (*inputs, y),
         (int8_values(draw(seeds), x.shape), int8_values(draw(seeds), made)),
         in_place=draw(st.booleans()),

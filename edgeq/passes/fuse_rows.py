@@ -50,9 +50,7 @@ def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
     best: tuple[str, ...] = ()
     least = plain
     chosen: tuple[str, ...] = ()
-    while found := [
-        p for p in pairs if _is_free(pairs, p, chosen) and _lives(layout, p, step)
-    ]:
+    while found := [p for p in pairs if _is_free(pairs, p, chosen) and _lives(layout, p, step)]:
         tried = {p: _layout(_fused(start, pairs, (*chosen, p)), scratch_of) for p in found}
         first = min(found, key=lambda p: lower_bound(tried[p])[0])
         chosen, layout = (*chosen, first), tried[first]

@@ -114,6 +114,4 @@ def scratch_nbytes(op: QuantizedConvAdd, *shapes: Shape) -> int:
     return op.scratch_nbytes(*shapes)
 
 
-KERNEL = Kernel(
-    "conv_add.h", emit, scratch_nbytes, is_shared=None, parts=parts, name="by_rows"
-)
+KERNEL = Kernel("conv_add.h", emit, scratch_nbytes, is_shared=None, parts=parts, name="by_rows")
