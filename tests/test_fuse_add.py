@@ -213,9 +213,10 @@ def residuals(draw: st.DrawFn) -> Graph:
     net = IntegerNetwork(
         (1, draw(st.sampled_from((12, 16))), 8, 4), seed=draw(st.integers(0, 99))
     )
-    x = net.conv("input", draw(st.sampled_from((8, 16))), zero_point=-128)
-    for _ in range(draw(st.integers(1, 3))):
-        channels, kind = net.channels(x), draw(st.sampled_from(("basic", "thin", "beside")))
+    x = net.conv("input", draw(st.sampled_from((16, 24))), zero_point=-128)
+    for index in range(draw(st.integers(1, 3))):
+        kinds = ("thin", "beside", "basic")
+        channels, kind = net.channels(x), draw(st.sampled_from(kinds if index else kinds[:2]))
         if kind == "basic":
             x = basic(net, x)
             continue
@@ -225,7 +226,7 @@ def residuals(draw: st.DrawFn) -> Graph:
         other = net.conv(x, more, POINT, zero_point=-7) if kind == "beside" else x
         pair = (y, other) if draw(st.booleans()) else (other, y)
         x = net.add(*pair, draw(st.sampled_from((-128, 0))), draw(st.sampled_from((0.5, 0.8))))
-    return net.build(*{x, draw(st.sampled_from((x, x, net.nodes[0].name)))})
+    return net.build(*{x, draw(st.sampled_from((x, x, x, x, net.nodes[0].name)))})
 
 
 @settings(max_examples=40, deadline=None)
