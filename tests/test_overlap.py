@@ -27,6 +27,7 @@ from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.overlap import rows_overlap, window_overlap
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import KERNELS, kernels_folder
+from firmware_gen.kernels.kernel import no_parts
 from firmware_gen.layers import Choice, choose_kernels
 
 # Operators whose rows are the rows of an image.
@@ -131,7 +132,10 @@ def overlapping_plan(
 def targets_of(name: str) -> list[Target]:
     """Portable, and the others where an operator has kernels for cores."""
     (operator,) = (o for o in OPERATORS if o.name == name)
-    has_variants = any(KERNELS[kind].variants for kind in operator.integer_classes)
+    has_variants = any(
+        KERNELS[kind].variants or KERNELS[kind].parts is not no_parts
+        for kind in operator.integer_classes
+    )
     others = [Target(has_dsp=True), Target(has_mla=True), Target(has_mul64=False)]
     return [PORTABLE, *others] if has_variants else [PORTABLE]
 
