@@ -20,7 +20,7 @@ from toolchains import COMPILERS, need_compiler
 from edgeq import Interpreter
 from edgeq.digest import graph_digest
 from edgeq.errors import GraphError
-from edgeq.graph import Graph, Node
+from edgeq.graph import Graph, Node, QuantParams
 from edgeq.importers import read_model
 from edgeq.memory import plan_memory, scratch_name
 from edgeq.model_file import load_graph, save_graph
@@ -51,16 +51,23 @@ def bottleneck(
     net = IntegerNetwork((1, 12, 12, channels))
     x = net.conv("input", WIDE, POINT, zero_point=-128)
     small = net.conv(net.conv(x, NARROW, POINT, zero_point=-128), NARROW, zero_point=-128)
-    y = net.conv(small, WIDE, last, zero_point=5)
+    y = scaled(net, net.conv(small, WIDE, last, zero_point=5), 0.3)
     net.add(*((x, y) if swapped else (y, x)), -128, 0.75)
     return net
+
+
+def scaled(net: IntegerNetwork, x: str, scale: float) -> str:
+    """The tensor with another scale, so that ADD's two operands are not alike."""
+    quant = QuantParams((scale,), net.zero_point(x))
+    net.tensors[x] = replace(net.tensors[x], quant=quant)
+    return x
 
 
 def basic(net: IntegerNetwork, x: str) -> str:
     """A residual block as of ResNet-8: two of 3 x 3, ADD."""
     channels = net.channels(x)
     y = net.conv(net.conv(x, channels, zero_point=-128), channels, zero_point=4)
-    return net.add(x, y, -128, 0.75)
+    return net.add(x, scaled(net, y, 0.7), -128, 0.75)
 
 
 def fused_node(graph: Graph) -> tuple[Node, QuantizedConvAdd]:
@@ -224,6 +231,7 @@ def residuals(draw: st.DrawFn) -> Graph:
         y = net.conv(net.conv(x, 4, POINT, zero_point=-128), 4, zero_point=-128)
         y = net.conv(y, more, draw(st.sampled_from((POINT, SAME3, SAME5))), zero_point=3)
         other = net.conv(x, more, POINT, zero_point=-7) if kind == "beside" else x
+        y = scaled(net, y, draw(st.sampled_from((0.2, 0.5, 1.1))))
         pair = (y, other) if draw(st.booleans()) else (other, y)
         x = net.add(*pair, draw(st.sampled_from((-128, 0))), draw(st.sampled_from((0.5, 0.8))))
     return net.build(*{x, draw(st.sampled_from((x, x, x, x, net.nodes[0].name)))})
