@@ -255,7 +255,7 @@ def _part_code(
     if other is None or not same_constants(code, codes[other]):
         return code
     layer = replace(choice.layer, name=choices[other].layer.name)
-    return replace(choice.emit(part.op, layer), constants=())
+    return replace(choice.emit(part.op, layer), constants=(), constants_of=other)
 
 
 def same_constants(code: LayerCode, other: LayerCode) -> bool:

@@ -38,6 +38,7 @@ from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import add, conv_2d
 from firmware_gen.layers import arranged, choose_kernels, scratch_of
 from firmware_gen.model_c import model_code
+from firmware_gen.weights import PIXELS_A_READING
 
 POINT = Window(1, 1)
 SAME5 = Window(5, 5, pad_top=2, pad_bottom=2, pad_left=2, pad_right=2)
@@ -332,6 +333,14 @@ def test_the_manifest_says_which_kernels_serve_and_the_filter_is_in_flash_once()
     portable = choose_kernels(fused, PORTABLE)[-1].parts
     assert set(portable["conv"].why_not) == {v.name for v in conv_2d.KERNEL.variants}
     assert set(portable["add"].why_not) <= {v.name for v in add.KERNEL.variants}
+
+
+def test_readings_of_the_filter_are_those_of_all_rows(tmp_path: Path) -> None:
+    graph, board = bottleneck(SAME3).build(), board_of("m4")
+    firmware = generate(graph, board, tmp_path, self_test=0, optimize="balanced")
+    *_, found = firmware.model.manifest.constants
+    assert found.layer.endswith("_conv_first")
+    assert found.readings == 12 * 12 // PIXELS_A_READING["conv_2d_dsp.h"]
 
 
 def test_a_fused_layer_is_proven_saved_and_digested_as_any(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ class LayerCode:
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
     defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
     parts: Mapping[str, LayerCode] = field(default_factory=dict)  # by Part.role
+    constants_of: str | None = None  # the role of the part whose constants it reads
 
     def functions(self) -> tuple[LayerCode, ...]:
         """Those of its parts, and itself."""
