@@ -104,6 +104,13 @@
     EDGEQ_WINOGRAD_OUT(v, "r8", "r9")                                                          \
     EDGEQ_WINOGRAD_OUT(v, "r10", "r11")
 
+/* Eight taps of a pair alone. */
+#define EDGEQ_WINOGRAD_PAIR_BLOCK                                                              \
+    "ldmia r0!, {r1, r3, r10, r11}\n"                                                          \
+    "ldmia r2!, {r4-r7}\n"                                                                     \
+    EDGEQ_WINOGRAD_PAIR("r1", "r3", "r4", "r5", "r12", "lr")                                   \
+    EDGEQ_WINOGRAD_PAIR("r10", "r11", "r6", "r7", "r12", "lr")
+
 /* From the sums of a group to the next group; pairs alone enter at 15. */
 #define EDGEQ_WINOGRAD_OUTS                                                                    \
     "ldm sp, {r0, r1, r3-r7}\n"                                                                \
@@ -127,25 +134,31 @@
 #if !defined(EDGEQ_WINOGRAD_SIGNED)
 #define EDGEQ_WINOGRAD_ALL_OUTS EDGEQ_WINOGRAD_OUTS
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_UNSIGNED
+#define EDGEQ_WINOGRAD_LOAD_MARK
 #define EDGEQ_WINOGRAD_MARK
 #elif defined(EDGEQ_FOR_SIZE)
 #define EDGEQ_WINOGRAD_ALL_OUTS EDGEQ_WINOGRAD_SIGNED_OUTS
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_SIGNED_V
+#define EDGEQ_WINOGRAD_LOAD_MARK
 #define EDGEQ_WINOGRAD_MARK
 #else
 #define EDGEQ_WINOGRAD_ALL_OUTS                                                                \
     "bmi 5f\n"                                                                                 \
     EDGEQ_WINOGRAD_OUTS                                                                        \
-    "b 12f\n"                                                                                  \
+    "b 12b\n"                                                                                  \
     "5:\n"                                                                                     \
     EDGEQ_WINOGRAD_SIGNED_OUTS
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_SIGNED_V
 /* The end of a row in a layer with signs is one less: the loop ends below it, not at it. */
+#define EDGEQ_WINOGRAD_LOAD_MARK "ldrb r10, [r1, #22]\n"
+#ifdef EDGEQ_WINOGRAD_SIGNS
 #define EDGEQ_WINOGRAD_MARK                                                                    \
-    "ldrb r7, [r1, #22]\n"                                                                     \
-    "cmp r7, #0\n"                                                                             \
+    "cmp r10, #0\n"                                                                            \
     "it ne\n"                                                                                  \
     "subne r8, r8, #1\n"
+#else
+#define EDGEQ_WINOGRAD_MARK "sub r8, r8, r10\n"
+#endif
 #endif
 /* clang-format on */
 

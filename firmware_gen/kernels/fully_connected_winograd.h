@@ -171,7 +171,6 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
         "addne lr, lr, #16\n"
 #endif
         "sub r8, lr, #" EDGEQ_WINOGRAD_ROUND "\n"
-        EDGEQ_WINOGRAD_MARK
         "ldr r0, [sp]\n"
         "ldr r2, [r1]\n"
         "ldr r5, [r1, #4]\n"
@@ -181,9 +180,11 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #ifdef EDGEQ_WINOGRAD_BY_ENTRY
         "ldrb r7, [r1, #23]\n"
 #endif
+        EDGEQ_WINOGRAD_LOAD_MARK
 #ifndef EDGEQ_WINOGRAD_SIGNS
         "ldr r1, [r1, #12]\n"
 #endif
+        EDGEQ_WINOGRAD_MARK
         "sub r5, r5, r12, lsl #8\n"
         "add r6, r6, r12\n"
         "lsls r4, r4, #9\n"
@@ -209,19 +210,11 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
         "ldr r1, [r1, #12]\n"
 #endif
         "push {r0, r1, r3-r12, lr}\n"
-        "b 12f\n"
-        "1:\n"
-        EDGEQ_WINOGRAD_STARTS
-        "2:\n"
-        EDGEQ_WINOGRAD_TAPS
-        "add r0, r0, #" EDGEQ_WINOGRAD_ROUND "\n"
-        "bgt 2b\n"
-        EDGEQ_WINOGRAD_ALL_OUTS
         "12:\n"
         "ldr r7, [sp, #32]\n"
         "cmp r3, r7\n"
-#ifdef EDGEQ_WINOGRAD_BY_ENTRY
         "bhs 13f\n"
+#ifdef EDGEQ_WINOGRAD_BY_ENTRY
 #ifdef EDGEQ_WINOGRAD_WIDE
         "ldr r5, [sp, #40]\n"
         "cbz r5, 3f\n"
@@ -236,9 +229,15 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
         "4:\n"
         "ldr r7, [sp, #36]\n"
         "bx r7\n"
-#else
-        "blo 1b\n"
 #endif
+        "1:\n"
+        EDGEQ_WINOGRAD_STARTS
+        "2:\n"
+        EDGEQ_WINOGRAD_TAPS
+        "add r0, r0, #" EDGEQ_WINOGRAD_ROUND "\n"
+        "bgt 2b\n"
+        EDGEQ_WINOGRAD_ALL_OUTS
+        "b 12b\n"
         "13:\n"
 #ifdef EDGEQ_WINOGRAD_LEFT
         "adds r7, r7, #5\n"
@@ -257,13 +256,23 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #endif
         "revsh lr, r12\n"
         "add r12, r6, r12, asr #8\n"
+#ifdef EDGEQ_FOR_SIZE
         "14:\n"
-        "ldmia r0!, {r1, r3, r10, r11}\n"
-        "ldmia r2!, {r4-r7}\n"
-        EDGEQ_WINOGRAD_PAIR("r1", "r3", "r4", "r5", "r12", "lr")
-        EDGEQ_WINOGRAD_PAIR("r10", "r11", "r6", "r7", "r12", "lr")
+        EDGEQ_WINOGRAD_PAIR_BLOCK
         "cmp r0, r8\n"
         "bne 14b\n"
+#else
+        "14:\n"
+        "sub r4, r8, r0\n"
+        "lsls r4, r4, #27\n"
+        "bmi 18f\n"
+        "17:\n"
+        EDGEQ_WINOGRAD_PAIR_BLOCK
+        "18:\n"
+        EDGEQ_WINOGRAD_PAIR_BLOCK
+        "cmp r0, r8\n"
+        "bne 17b\n"
+#endif
         "ldm sp, {r0, r1, r3-r7}\n"
         EDGEQ_WINOGRAD_LOAD_SIGN
 #ifdef EDGEQ_WINOGRAD_ODD
