@@ -136,11 +136,6 @@
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_UNSIGNED
 #define EDGEQ_WINOGRAD_LOAD_MARK
 #define EDGEQ_WINOGRAD_MARK
-#elif defined(EDGEQ_FOR_SIZE)
-#define EDGEQ_WINOGRAD_ALL_OUTS EDGEQ_WINOGRAD_SIGNED_OUTS
-#define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_SIGNED_V
-#define EDGEQ_WINOGRAD_LOAD_MARK
-#define EDGEQ_WINOGRAD_MARK
 #else
 #define EDGEQ_WINOGRAD_ALL_OUTS                                                                \
     "bmi 5f\n"                                                                                 \

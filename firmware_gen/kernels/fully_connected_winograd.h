@@ -211,23 +211,26 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #endif
         "push {r0, r1, r3-r12, lr}\n"
         "12:\n"
-        "ldr r7, [sp, #32]\n"
-        "cmp r3, r7\n"
-        "bhs 13f\n"
+        "ldr r5, [sp, #32]\n"
 #ifdef EDGEQ_WINOGRAD_BY_ENTRY
+        "ldr r7, [sp, #36]\n"
+#endif
 #ifdef EDGEQ_WINOGRAD_WIDE
-        "ldr r5, [sp, #40]\n"
-        "cbz r5, 3f\n"
+        "ldr r4, [sp, #40]\n"
+#endif
+        "cmp r3, r5\n"
+        "bhs 13f\n"
+#ifdef EDGEQ_WINOGRAD_WIDE
+        "cbz r4, 3f\n"
         "ldmia r2!, {r8-r12, lr}\n"
         "add r8, r8, r6\n"
         "add r10, r10, r6\n"
         "add r12, r12, r6\n"
-        "b 4f\n"
+        "bx r7\n"
         "3:\n"
 #endif
+#ifdef EDGEQ_WINOGRAD_BY_ENTRY
         EDGEQ_WINOGRAD_STARTS
-        "4:\n"
-        "ldr r7, [sp, #36]\n"
         "bx r7\n"
 #endif
         "1:\n"
@@ -240,15 +243,14 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
         "b 12b\n"
         "13:\n"
 #ifdef EDGEQ_WINOGRAD_LEFT
-        "adds r7, r7, #5\n"
-        "cmp r3, r7\n"
+        "adds r5, r5, #5\n"
+        "cmp r3, r5\n"
         "bhs 16f\n"
         "ldr r8, [sp, #48]\n"
         "ldr r0, [sp, #52]\n"
         "ldr r12, [r2], #4\n"
 #ifdef EDGEQ_WINOGRAD_WIDE
-        "ldr r5, [sp, #40]\n"
-        "cbz r5, 3f\n"
+        "cbz r4, 3f\n"
         "ldr lr, [r2], #4\n"
         "add r12, r12, r6\n"
         "b 14f\n"
@@ -256,12 +258,6 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #endif
         "revsh lr, r12\n"
         "add r12, r6, r12, asr #8\n"
-#ifdef EDGEQ_FOR_SIZE
-        "14:\n"
-        EDGEQ_WINOGRAD_PAIR_BLOCK
-        "cmp r0, r8\n"
-        "bne 14b\n"
-#else
         "14:\n"
         "sub r4, r8, r0\n"
         "lsls r4, r4, #27\n"
@@ -272,7 +268,6 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
         EDGEQ_WINOGRAD_PAIR_BLOCK
         "cmp r0, r8\n"
         "bne 17b\n"
-#endif
         "ldm sp, {r0, r1, r3-r7}\n"
         EDGEQ_WINOGRAD_LOAD_SIGN
 #ifdef EDGEQ_WINOGRAD_ODD
