@@ -1,5 +1,5 @@
-/* Assembly of fully_connected_winograd.h, which includes it and says what it does: the loop over
- * a group's taps, and from sums to bytes. */
+/* Assembly of fully_connected_winograd.h, which includes it and says what it does: the loop
+ * over a group's taps, and from sums to bytes. */
 #ifndef EDGEQ_WINOGRAD_CODE_H
 #define EDGEQ_WINOGRAD_CODE_H
 
@@ -74,8 +74,10 @@
     "add r12, r6, r4, asr #8\n"                                                                \
     "revsh lr, r4\n"
 
-/* Sums to bytes. r1: factor, r4: half, r5: even, r7: for the sign. A sign of 1 is taken off all
- * negative p: where a layer has none, outputs of these are what the clamp makes of them. */
+/* Sums to bytes. r1: factor, r4: half, r5: even, r7: for the sign. A sign may be taken off in a
+ * layer that has none: there no output below the zero point z is wanted, and of a negative p
+ * floor(p * factor / 2**32) + half <= half - 1 = 512 * z + 255, so that the output is z at most
+ * with the sign and without, and the clamp makes one and the same of both. */
 #define EDGEQ_WINOGRAD_UNSIGNED(v) "smmla " v ", " v ", r1, r4\n"
 #if defined(EDGEQ_WINOGRAD_SIGNS) /* r0: sign */
 #define EDGEQ_WINOGRAD_SIGNED_V(v)                                                             \

@@ -111,7 +111,7 @@ EDGEQ_WINOGRAD_AT(sign, 22);
 EDGEQ_WINOGRAD_AT(flags, 23);
 
 #ifdef EDGEQ_WINOGRAD_ENDS
-#define EDGEQ_WINOGRAD_ROW edgeq_winograd_row
+#define EDGEQ_WINOGRAD_ROW     edgeq_winograd_row
 #define EDGEQ_WINOGRAD_PRODUCT , int32_t product __attribute__((unused))
 #else
 #define EDGEQ_WINOGRAD_ROW edgeq_fully_connected_winograd

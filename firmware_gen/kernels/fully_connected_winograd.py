@@ -95,9 +95,7 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
         "below_most": 127 - op.activation_max,
     }
     return LayerCode(
-        constants=(
-            Constant("filter", "int32_t", _packed(starts.words, padded, whole), NOTE),
-        ),
+        constants=(Constant("filter", "int32_t", _packed(starts.words, padded, whole), NOTE),),
         function="edgeq_fully_connected_winograd",
         parameters={
             "weights": layer.own("filter"),
