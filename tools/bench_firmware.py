@@ -97,7 +97,7 @@ def measure(
     board = load_board(BOARDS[core])
     inputs = inputs_of(graph, None, 1)
     if board.core in CYCLE_MODELS:
-        found = profile_model(graph, board, compiler, inputs, optimize)
+        found = profile_model(graph, board, compiler, inputs, optimize, "none")
         profile, result, equal = found.profile, found.build, found.is_equal
         return Figures(
             core,
@@ -114,7 +114,14 @@ def measure(
             equal,
         )
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        firmware = generate(graph, board, folder, self_test=0, optimize=optimize.value)
+        firmware = generate(
+            graph,
+            board,
+            folder,
+            self_test=0,
+            optimize=optimize.value,
+            weights_in_ram="none",
+        )
         result = build(firmware, compiler.value)
         with QemuBoard(result.elf, board, tcp=True, counting=True) as machine:
             with open_link(machine.port) as link:
@@ -155,7 +162,14 @@ int main(void) {
 def alone_nbytes(graph: Graph, board: Board, compiler: Compiler, optimize: Purpose) -> int:
     """Flash of an image without the serial program: linked, not subtracted."""
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        firmware = generate(graph, board, folder, self_test=0, optimize=optimize.value)
+        firmware = generate(
+            graph,
+            board,
+            folder,
+            self_test=0,
+            optimize=optimize.value,
+            weights_in_ram="none",
+        )
         (Path(folder) / "alone.c").write_text(ALONE, encoding="utf-8")
         program = dataclasses.replace(firmware, sources=("alone.c", "model.c"))
         return build(program, compiler.value).flash_nbytes
