@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeq.graph import Array
-from firmware_gen.kernels.fully_connected_winograd import TAPS, Starts, starts_of
+from firmware_gen.kernels.fully_connected_winograd import SHIFT, TAPS, Starts, starts_of
+from firmware_gen.kernels.steps import half_of
 
 LARGEST_X = 255  # a byte less a zero point
 
@@ -72,3 +73,19 @@ def test_biases_that_are_near_each_other_take_one_word_a_pair(apart: int, words:
             bias = np.full(4, far)
             bias[channel] += apart
             assert starts_of(rows, bias).words.shape == (2, words)
+
+
+@given(
+    st.integers(-(1 << 31), -1),
+    st.integers(0, (1 << 31) - 1),
+    st.integers(-128, 127),
+    st.sampled_from((0, 1, 20)),
+    st.sampled_from((1, 2, 128)),
+)
+def test_a_sign_changes_nothing_where_no_output_is_below_the_zero_point(
+    p: int, factor: int, zero_point: int, above: int, sign: int
+) -> None:
+    activation_min = min(zero_point + above, 127)
+    v = (p * factor >> 32) + half_of(zero_point, SHIFT)
+    without, with_sign = (max(out >> SHIFT, activation_min) for out in (v, v - sign))
+    assert without == with_sign == activation_min

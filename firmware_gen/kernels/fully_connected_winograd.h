@@ -20,7 +20,14 @@
  *
  * In flash are groups of three pairs, then pairs alone; each begins with its starts: a word a
  * pair, A's start >> 8 with bits 0 to 7 of both in its byte 1 and bits 8 to 15 of B's in its
- * byte 0; or, if the layer is wide, two words, A's start and B's. */
+ * byte 0; or, if the layer is wide, two words, A's start and B's. Then come blocks of eight
+ * taps, e and o of four taps of each pair, then of the other four; but of a group's third pair
+ * the words of the other four are the block's first.
+ *
+ * Only what the layers of a model need is compiled (fully_connected_winograd.py):
+ * EDGEQ_WINOGRAD_PARTS a row that is not whole rounds of the loop, _WIDE starts of two words,
+ * _SIGNED a sign of 1, _SIGNS a larger one, _LEFT pairs alone, _ODD an odd number of channels,
+ * _TAIL a row that is not whole blocks, _CLAMPS a clamp within int8. */
 #ifndef EDGEQ_FULLY_CONNECTED_WINOGRAD_H
 #define EDGEQ_FULLY_CONNECTED_WINOGRAD_H
 
@@ -32,57 +39,52 @@
 #include "edgeq_dsp_pack.h"
 
 #define EDGEQ_WINOGRAD_SHIFT 9 /* also in the assembly */
+
+/* Blocks in a round of the loop over a group's taps. */
+#if defined(EDGEQ_FOR_SPEED)
+#define EDGEQ_WINOGRAD_BLOCKS 16
+#elif defined(EDGEQ_FOR_SIZE)
+#define EDGEQ_WINOGRAD_BLOCKS 4
+#else
+#define EDGEQ_WINOGRAD_BLOCKS 8
+#endif
+
+/* `flags`: what the first round of a row leaves out, in blocks; 128 if starts are wide. */
+#define EDGEQ_WINOGRAD_FLAGS(channels, is_wide)                                                \
+    ((EDGEQ_WINOGRAD_BLOCKS - ((channels) + 7) / 8 % EDGEQ_WINOGRAD_BLOCKS) %                  \
+         EDGEQ_WINOGRAD_BLOCKS +                                                               \
+     128 * (is_wide))
+
 struct edgeq_fully_connected_winograd {
+    const int32_t *weights;
     int32_t even; /* fraction, and what all B lack times 256 */
     int32_t odd;  /* fraction, and what all A lack */
     int32_t factor;
     uint16_t input_channels;
     uint16_t output_channels;
-    uint16_t whole; /* channels in groups of three pairs */
-    uint16_t sign;
-    int16_t input_zero_point;
+    int8_t input_zero_point;
     int8_t output_zero_point;
-    int8_t activation_min;
-    int8_t activation_max;
-    int8_t is_wide;
-};
-
-/* A row and its outputs. */
-struct edgeq_winograd_row {
-    int32_t even; /* without X, as odd */
-    int32_t odd;
-    int32_t factor;
-    int32_t half;
-    int32_t sign;
-    int32_t is_wide;
-    const uint32_t *x_whole; /* from here the steps are a multiple of 16 */
-    uintptr_t x_end;         /* less one if special */
-    int32_t is_special;      /* 1 has a sign, 2 is wide or begins before x_whole */
-    int32_t product;         /* X of what is in x already */
-    const int8_t *in_end;    /* what begins at `in` is to be laid out at x first, by 16 bytes */
-    uint32_t minus_zero_point;
-    const int8_t *in;
-    const int8_t *out_end; /* of all outputs */
-};
-
-/* Offsets that the assembly has. */
-#define EDGEQ_WINOGRAD_AT(member, offset)                                                      \
-    _Static_assert(offsetof(struct edgeq_winograd_row, member) == (offset), #member)
-EDGEQ_WINOGRAD_AT(odd, 4);
-EDGEQ_WINOGRAD_AT(factor, 8);
-EDGEQ_WINOGRAD_AT(half, 12);
-EDGEQ_WINOGRAD_AT(sign, 16);
-EDGEQ_WINOGRAD_AT(is_wide, 20);
-#ifdef EDGEQ_HAS_DSP
-EDGEQ_WINOGRAD_AT(x_whole, 24);
-EDGEQ_WINOGRAD_AT(x_end, 28);
-EDGEQ_WINOGRAD_AT(is_special, 32);
-EDGEQ_WINOGRAD_AT(product, 36);
-EDGEQ_WINOGRAD_AT(in_end, 40);
-EDGEQ_WINOGRAD_AT(minus_zero_point, 44);
-EDGEQ_WINOGRAD_AT(in, 48);
-EDGEQ_WINOGRAD_AT(out_end, 52);
+    uint8_t sign;
+    uint8_t flags;
+#ifdef EDGEQ_WINOGRAD_CLAMPS
+    uint8_t above_least; /* activation_min + 128 */
+    uint8_t below_most;  /* 127 - activation_max */
 #endif
+};
+
+#if defined(EDGEQ_WINOGRAD_PARTS) || defined(EDGEQ_WINOGRAD_WIDE)
+#define EDGEQ_WINOGRAD_BY_ENTRY /* some groups begin at an address, not with the loop */
+#endif
+
+#if defined(EDGEQ_WINOGRAD_TAIL) || defined(EDGEQ_WINOGRAD_CLAMPS) || !defined(EDGEQ_HAS_DSP)
+#define EDGEQ_WINOGRAD_ENDS /* C before and after the row */
+#endif
+
+/* Minus the input's zero point, twice. */
+static inline uint32_t edgeq_winograd_less(const struct edgeq_fully_connected_winograd *op) {
+    const uint32_t less = (uint32_t)-op->input_zero_point & 0xffffu;
+    return less | less << 16;
+}
 
 /* Four bytes of the row to two words; returns `product` with theirs. */
 static inline int32_t edgeq_winograd_widen(uint32_t *to, uint32_t word, uint32_t less,
@@ -93,308 +95,283 @@ static inline int32_t edgeq_winograd_widen(uint32_t *to, uint32_t word, uint32_t
 }
 
 #ifdef EDGEQ_HAS_DSP
+#include "edgeq_winograd_code.h"
 
-/* clang-format off */
-/* The row's zero point in r3, X in r12. */
-#define EDGEQ_WINOGRAD_WIDEN(even, odd)                                                        \
-    "sxtab16 " odd ", r3, " even ", ror #8\n"                                                  \
-    "sxtab16 " even ", r3, " even "\n"                                                         \
-    "smlad r12, " even ", " odd ", r12\n"
-#define EDGEQ_WINOGRAD_PAIR(xe, xo, e, o, a, b)                                                \
-    "smlad " a ", " o ", " xo ", " a "\n"                                                      \
-    "sxtab16 " o ", " xe ", " o "\n"                                                           \
-    "smlad " a ", " e ", " o ", " a "\n"                                                       \
-    "sxtab16 " e ", " xo ", " e "\n"                                                           \
-    "smlad " b ", " e ", " o ", " b "\n"
+/* Offsets that the assembly has. */
+#define EDGEQ_WINOGRAD_AT(member, offset)                                                      \
+    _Static_assert(offsetof(struct edgeq_fully_connected_winograd, member) == (offset), #member)
+EDGEQ_WINOGRAD_AT(even, 4);
+EDGEQ_WINOGRAD_AT(odd, 8);
+EDGEQ_WINOGRAD_AT(factor, 12);
+EDGEQ_WINOGRAD_AT(input_channels, 16);
+EDGEQ_WINOGRAD_AT(output_channels, 18);
+EDGEQ_WINOGRAD_AT(input_zero_point, 20);
+EDGEQ_WINOGRAD_AT(output_zero_point, 21);
+EDGEQ_WINOGRAD_AT(sign, 22);
+EDGEQ_WINOGRAD_AT(flags, 23);
 
-/* Four taps of three pairs: x at r0 + `x`, weights at r1 + 3 * `x`; neighbouring loads are
- * cheap, so `load` is one more that r6 or r7 may take. */
-#define EDGEQ_WINOGRAD_STEP_AND(x, load)                                                       \
-    "ldr r2, [r0, #" x "]\n"                                                                   \
-    "ldr r3, [r0, #" x " + 4]\n"                                                               \
-    "ldr r4, [r1, #3 * (" x ")]\n"                                                             \
-    "ldr r5, [r1, #3 * (" x ") + 4]\n"                                                         \
-    "ldr r6, [r1, #3 * (" x ") + 8]\n"                                                         \
-    "ldr r7, [r1, #3 * (" x ") + 12]\n"                                                        \
-    EDGEQ_WINOGRAD_PAIR("r2", "r3", "r4", "r5", "r8", "r9")                                                \
-    EDGEQ_WINOGRAD_PAIR("r2", "r3", "r6", "r7", "r10", "r11")                                              \
-    "ldr r4, [r1, #3 * (" x ") + 16]\n"                                                        \
-    "ldr r5, [r1, #3 * (" x ") + 20]\n"                                                        \
-    load                                                                                       \
-    EDGEQ_WINOGRAD_PAIR("r2", "r3", "r4", "r5", "r12", "lr")
+#ifdef EDGEQ_WINOGRAD_ENDS
+#define EDGEQ_WINOGRAD_ROW     edgeq_winograd_row
+#define EDGEQ_WINOGRAD_PRODUCT , int32_t product __attribute__((unused))
+#else
+#define EDGEQ_WINOGRAD_ROW edgeq_fully_connected_winograd
+#define EDGEQ_WINOGRAD_PRODUCT
+#endif
 
-#define EDGEQ_WINOGRAD_STEP(x) EDGEQ_WINOGRAD_STEP_AND(x, "")
-#define EDGEQ_WINOGRAD_FOUR(x)                                                                 \
-    EDGEQ_WINOGRAD_STEP(x)                                                                     \
-    EDGEQ_WINOGRAD_STEP(x " + 8")                                                              \
-    EDGEQ_WINOGRAD_STEP(x " + 16")                                                             \
-    EDGEQ_WINOGRAD_STEP(x " + 24")
-
-#define EDGEQ_WINOGRAD_STARTS                                                                  \
-    "ldmia r1!, {r2-r4}\n"                                                                     \
-    "add r8, r7, r2, asr #8\n"                                                                 \
-    "revsh r9, r2\n"                                                                           \
-    "add r10, r7, r3, asr #8\n"                                                                \
-    "revsh r11, r3\n"                                                                          \
-    "add r12, r7, r4, asr #8\n"                                                                \
-    "revsh lr, r4\n"
-
-/* r2: the output, r3: factor, r4: half, r5: even; signs follow each multiplication. */
-#define EDGEQ_WINOGRAD_OUT(a, b, even, odd, sign_a, sign_b)                                    \
-    EDGEQ_WINOGRAD_BOTH(a, b, sign_a, sign_b)                                                  \
-    "strb " b ", [r2" even "\n"                                                                \
-    "strb " a ", [r2, #" odd "]\n"
-
-#define EDGEQ_WINOGRAD_BOTH(a, b, sign_a, sign_b)                                              \
-    "subs " a ", " a ", " b "\n"                                                               \
-    "smmla " a ", " a ", r3, r4\n" sign_a                                                      \
-    "adds " b ", r5, " b ", lsl #8\n"                                                          \
-    "smmla " b ", " b ", r3, r4\n" sign_b                                                      \
-    "ssat " a ", #8, " a ", asr #9\n"                                                          \
-    "ssat " b ", #8, " b ", asr #9\n"
-
-#define EDGEQ_WINOGRAD_SIGN(v) "it mi\nsubmi " v ", " v ", r7\n"
-
-#define EDGEQ_WINOGRAD_SIGNED_OUT(a, b, even, odd)                                             \
-    EDGEQ_WINOGRAD_OUT(a, b, even, odd, EDGEQ_WINOGRAD_SIGN(a), EDGEQ_WINOGRAD_SIGN(b))
-/* `weights` for the row to `out`, three pairs at a time until `out_whole`, then one. The stack
- * from sp: x, out, out_whole; the saved registers; from byte 48 `row`. A special row has a path
- * of its own for all but the loop. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_winograd_pairs(uint32_t *x __attribute__((unused)),
-                     const int32_t *weights __attribute__((unused)),
-                     int8_t *out __attribute__((unused)),
-                     const int8_t *out_whole __attribute__((unused)),
-                     struct edgeq_winograd_row row __attribute__((unused))) {
+/* (I,) -> (O,); scratch: the row less its zero point, as int16. `product`: X of what is in
+ * scratch already, the block behind whole ones.
+ *
+ * The stack from sp: x of the first round, factor, out, half, even, odd, where groups end (0 if
+ * each is to begin at 12), x of the last round, where groups end, where the first round begins,
+ * is_wide, sign, the end of x; scratch; the saved registers. */
+static __attribute__((naked, noinline, unused, aligned(4))) void
+EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__((unused)),
+                   const int8_t *x __attribute__((unused)), int8_t *out __attribute__((unused)),
+                   uint32_t *scratch __attribute__((unused)) EDGEQ_WINOGRAD_PRODUCT) {
+    /* clang-format off */
     __asm__ volatile(
         ".syntax unified\n"
         "push {r0, r2-r11, lr}\n"
-        "ldr r12, [sp, #84]\n"
-        "ldr r2, [sp, #96]\n"
-        "ldr lr, [sp, #88]\n"
-        "ldr r3, [sp, #92]\n"
-        "cmp r2, lr\n"
+        "ldrsb r2, [r0, #20]\n"
+        "ldrh r4, [r0, #16]\n"
+#ifdef EDGEQ_WINOGRAD_ENDS
+        "ldr r12, [sp, #48]\n"
+        "bic r4, r4, #7\n"
+#else
+        "mov r12, #0\n"
+#endif
+        "negs r2, r2\n"
+        "pkhbt r2, r2, r2, lsl #16\n"
+        "add lr, r1, r4\n"
+        "lsls r4, r4, #28\n"
+        "bpl 9f\n"
+        "ldmia r1!, {r4, r6}\n"
+        EDGEQ_WINOGRAD_WIDEN("r4", "r5")
+        EDGEQ_WINOGRAD_WIDEN("r6", "r7")
+        "stmia r3!, {r4-r7}\n"
+        "9:\n"
+        "cmp r1, lr\n"
         "beq 11f\n"
         "10:\n"
-        "ldr r4, [r2]\n"
-        "ldr r6, [r2, #4]\n"
-        "ldr r8, [r2, #8]\n"
-        "ldr r10, [r2, #12]\n"
+        "ldmia r1!, {r4, r6, r8, r10}\n"
         EDGEQ_WINOGRAD_WIDEN("r4", "r5")
         EDGEQ_WINOGRAD_WIDEN("r6", "r7")
         EDGEQ_WINOGRAD_WIDEN("r8", "r9")
         EDGEQ_WINOGRAD_WIDEN("r10", "r11")
-        "stmia r0!, {r4-r11}\n"
-        "adds r2, r2, #16\n"
-        "cmp r2, lr\n"
+        "stmia r3!, {r4-r11}\n"
+        "cmp r1, lr\n"
         "bne 10b\n"
         "11:\n"
-        "ldr r4, [sp, #48]\n"
-        "ldr r7, [sp, #52]\n"
+        "mov lr, r3\n"
+        "pop {r1, r3}\n"
+#ifdef EDGEQ_WINOGRAD_TAIL
+        "ldrh r4, [r1, #16]\n"
+        "lsls r4, r4, #29\n"
+        "it ne\n"
+        "addne lr, lr, #16\n"
+#endif
+        "sub r8, lr, #" EDGEQ_WINOGRAD_ROUND "\n"
         "ldr r0, [sp]\n"
-        "ldr r2, [sp, #4]\n"
-        "ldr r6, [sp, #8]\n"
-        "ldr r5, [sp, #80]\n"
-        "sub r4, r4, r12, lsl #8\n"
-        "add r7, r7, r12\n"
-        "strd r4, r7, [sp, #48]\n"
-        "cmp r2, r6\n"
-        "beq 12f\n"
-        "cmp r5, #0\n"
-        "bne 6f\n"
+        "ldr r2, [r1]\n"
+        "ldr r5, [r1, #4]\n"
+        "ldr r6, [r1, #8]\n"
+        "ldrsb r4, [r1, #21]\n"
+        "ldrh r9, [r1, #18]\n"
+#ifdef EDGEQ_WINOGRAD_BY_ENTRY
+        "ldrb r7, [r1, #23]\n"
+#endif
+        EDGEQ_WINOGRAD_LOAD_MARK
+#ifndef EDGEQ_WINOGRAD_SIGNS
+        "ldr r1, [r1, #12]\n"
+#endif
+        EDGEQ_WINOGRAD_MARK
+        "sub r5, r5, r12, lsl #8\n"
+        "add r6, r6, r12\n"
+        "lsls r4, r4, #9\n"
+        "add r4, r4, #256\n"
+        "add r9, r9, r3\n"
+        "sub r9, r9, #5\n"
+#ifdef EDGEQ_WINOGRAD_BY_ENTRY
+        "bic r10, r7, #128\n"
+        "sub r0, r0, r10, lsl #4\n"
+        "adr.w r11, 2f + 1\n"
+        "mov r12, #" EDGEQ_WINOGRAD_BLOCK_NBYTES "\n"
+        "mla r10, r10, r12, r11\n"
+        "lsr r11, r7, #7\n"
+        "cmp r7, #0\n"
+        "ite eq\n"
+        "moveq r7, r9\n"
+        "movne r7, #0\n"
+#else
+        "mov r7, r9\n"
+#endif
+#ifdef EDGEQ_WINOGRAD_SIGNS
+        "ldrb r12, [r1, #22]\n"
+        "ldr r1, [r1, #12]\n"
+#endif
+        "push {r0, r1, r3-r12, lr}\n"
+        "12:\n"
+        "ldr r5, [sp, #32]\n"
+#ifdef EDGEQ_WINOGRAD_BY_ENTRY
+        "ldr r7, [sp, #36]\n"
+#endif
+#ifdef EDGEQ_WINOGRAD_WIDE
+        "ldr r4, [sp, #40]\n"
+#endif
+        "cmp r3, r5\n"
+        "bhs 13f\n"
+#ifdef EDGEQ_WINOGRAD_WIDE
+        "cbz r4, 3f\n"
+        "ldmia r2!, {r8-r12, lr}\n"
+        "add r8, r8, r6\n"
+        "add r10, r10, r6\n"
+        "add r12, r12, r6\n"
+        "bx r7\n"
+        "3:\n"
+#endif
+#ifdef EDGEQ_WINOGRAD_BY_ENTRY
+        EDGEQ_WINOGRAD_STARTS
+        "bx r7\n"
+#endif
         "1:\n"
         EDGEQ_WINOGRAD_STARTS
         "2:\n"
-        EDGEQ_WINOGRAD_FOUR("0")
-        EDGEQ_WINOGRAD_FOUR("32")
-        EDGEQ_WINOGRAD_FOUR("64")
-        EDGEQ_WINOGRAD_STEP("96")
-        EDGEQ_WINOGRAD_STEP("104")
-        EDGEQ_WINOGRAD_STEP("112")
-        EDGEQ_WINOGRAD_STEP_AND("120", "ldr r6, [sp, #76]\n")
-        "adds r0, r0, #128\n"
-        "add r1, r1, #384\n"
-        "subs r6, r6, r0\n"
+        EDGEQ_WINOGRAD_TAPS
+        "add r0, r0, #" EDGEQ_WINOGRAD_ROUND "\n"
         "bgt 2b\n"
-        "3:\n"
-        "ldr r0, [sp]\n"
-        "ldr r2, [sp, #4]\n"
-        "ldr r3, [sp, #56]\n"
-        "ldr r4, [sp, #60]\n"
-        "ldr r5, [sp, #48]\n"
-        "ldr r6, [sp, #8]\n"
-        "ldr r7, [sp, #52]\n"
-        "bmi 5f\n"
-        EDGEQ_WINOGRAD_OUT("r8", "r9", "], #6", "-5", "", "")
-        EDGEQ_WINOGRAD_OUT("r10", "r11", ", #-4]", "-3", "", "")
-        EDGEQ_WINOGRAD_OUT("r12", "lr", ", #-2]", "-1", "", "")
-        "str r2, [sp, #4]\n"
-        "cmp r2, r6\n"
-        "bne 1b\n"
-        "b 12f\n"
-        "5:\n"
-        "ldr r7, [sp, #64]\n"
-        "ldr r0, [sp, #80]\n"
-        EDGEQ_WINOGRAD_SIGNED_OUT("r8", "r9", "], #6", "-5")
-        EDGEQ_WINOGRAD_SIGNED_OUT("r10", "r11", ", #-4]", "-3")
-        EDGEQ_WINOGRAD_SIGNED_OUT("r12", "lr", ", #-2]", "-1")
-        "str r2, [sp, #4]\n"
-        "cmp r2, r6\n"
-        "beq 12f\n"
-        "asrs r0, r0, #1\n"
-        "ldr r0, [sp]\n"
-        "ldr r7, [sp, #52]\n"
-        "beq 1b\n"
-        "6:\n"
-        "ldr r6, [sp, #68]\n"
-        "cbnz r6, 7f\n"
-        EDGEQ_WINOGRAD_STARTS
-        "b 8f\n"
-        "7:\n"
-        "ldmia r1!, {r8-r12, lr}\n"
-        "add r8, r8, r7\n"
-        "add r10, r10, r7\n"
-        "add r12, r12, r7\n"
-        "8:\n"
-        "ldr r6, [sp, #72]\n"
-        "cmp r0, r6\n"
-        "beq 2b\n"
-        "9:\n"
-        EDGEQ_WINOGRAD_STEP_AND("0", "ldr r6, [sp, #72]\n")
-        "adds r0, r0, #8\n"
-        "adds r1, r1, #24\n"
-        "cmp r0, r6\n"
-        "bne 9b\n"
-        "ldr r6, [sp, #76]\n"
-        "subs r6, r6, r0\n"
-        "bgt 2b\n"
-        "b 3b\n"
-        "12:\n"
-        "ldr r3, [sp, #100]\n"
-        "cmp r2, r3\n"
-        "bhs 16f\n"
-        "ldr r0, [sp]\n"
-        "ldr r12, [sp, #76]\n"
-        "ldr r6, [sp, #52]\n"
-        "ldr r7, [sp, #68]\n"
-        "ldr r8, [r1], #4\n"
-        "cbnz r7, 13f\n"
-        "revsh r9, r8\n"
-        "add r8, r6, r8, asr #8\n"
-        "b 14f\n"
-        "13:\n"
-        "ldr r9, [r1], #4\n"
-        "add r8, r8, r6\n"
-        "14:\n"
-        "ldmia r0!, {r2, r3, r10, r11}\n"
-        "ldmia r1!, {r4-r7}\n"
-        EDGEQ_WINOGRAD_PAIR("r2", "r3", "r4", "r5", "r8", "r9")
-        EDGEQ_WINOGRAD_PAIR("r10", "r11", "r6", "r7", "r8", "r9")
-        "cmp r0, r12\n"
-        "blo 14b\n"
-        "ldr r2, [sp, #4]\n"
-        "ldr r3, [sp, #56]\n"
-        "ldr r4, [sp, #60]\n"
-        "ldr r5, [sp, #48]\n"
-        "ldr r7, [sp, #64]\n"
-        "ldr r0, [sp, #100]\n"
-        EDGEQ_WINOGRAD_BOTH("r8", "r9", EDGEQ_WINOGRAD_SIGN("r8"), EDGEQ_WINOGRAD_SIGN("r9"))
-        "strb r9, [r2], #2\n"
-        "str r2, [sp, #4]\n"
-        "cmp r2, r0\n"
-        "it ls\n"
-        "strbls r8, [r2, #-1]\n"
+        EDGEQ_WINOGRAD_ALL_OUTS
         "b 12b\n"
+        "13:\n"
+#ifdef EDGEQ_WINOGRAD_LEFT
+        "adds r5, r5, #5\n"
+        "cmp r3, r5\n"
+        "bhs 16f\n"
+        "ldr r8, [sp, #48]\n"
+        "ldr r0, [sp, #52]\n"
+        "ldr r12, [r2], #4\n"
+#ifdef EDGEQ_WINOGRAD_WIDE
+        "cbz r4, 3f\n"
+        "ldr lr, [r2], #4\n"
+        "add r12, r12, r6\n"
+        "b 14f\n"
+        "3:\n"
+#endif
+        "revsh lr, r12\n"
+        "add r12, r6, r12, asr #8\n"
+        "14:\n"
+        "sub r4, r8, r0\n"
+        "lsls r4, r4, #27\n"
+        "bmi 18f\n"
+        "17:\n"
+        EDGEQ_WINOGRAD_PAIR_BLOCK
+        "18:\n"
+        EDGEQ_WINOGRAD_PAIR_BLOCK
+        "cmp r0, r8\n"
+        "bne 17b\n"
+        "ldm sp, {r0, r1, r3-r7}\n"
+        EDGEQ_WINOGRAD_LOAD_SIGN
+#ifdef EDGEQ_WINOGRAD_ODD
+        EDGEQ_WINOGRAD_BOTH(EDGEQ_WINOGRAD_PAIR_OUT, "r12", "lr")
+        "strb lr, [r3], #1\n"
+        "ldr r7, [sp, #32]\n"
+        "adds r7, r7, #5\n"
+        "cmp r3, r7\n"
+        "it lo\n"
+        "strblo r12, [r3], #1\n"
+        "str r3, [sp, #8]\n"
+        "b 12b\n"
+#else
+        "b 15b\n"
+#endif
         "16:\n"
-        "add sp, sp, #12\n"
+#endif
+        "add sp, sp, #56\n"
         "pop {r4-r11, pc}\n");
+    /* clang-format on */
 }
-/* clang-format on */
 #else
 
-static inline int8_t edgeq_winograd_out(const struct edgeq_winograd_row *row, int32_t p) {
-    const int32_t v = edgeq_smmla(p, row->factor, row->half) - (p < 0 ? row->sign : 0);
+static inline int8_t edgeq_winograd_out(const struct edgeq_fully_connected_winograd *op,
+                                        int32_t p) {
+    const int32_t half = (2 * op->output_zero_point + 1) * (1 << (EDGEQ_WINOGRAD_SHIFT - 1));
+    const int32_t v = edgeq_smmla(p, op->factor, half) - (p < 0 ? op->sign : 0);
     return (int8_t)edgeq_saturate8(v >> EDGEQ_WINOGRAD_SHIFT);
 }
 
-static inline void edgeq_winograd_pairs(uint32_t *x, const int32_t *weights, int8_t *out,
-                                        const int8_t *out_whole,
-                                        struct edgeq_winograd_row row) {
-    const int32_t steps = (int32_t)((row.x_end + 7 - (uintptr_t)x) / 8);
-    const int32_t starts = row.is_wide != 0 ? 2 : 1;
-    for (uint32_t *to = x; row.in != row.in_end; row.in += 4, to += 2) {
-        row.product =
-            edgeq_winograd_widen(to, edgeq_load4(row.in), row.minus_zero_point, row.product);
+static inline void edgeq_winograd_row(const struct edgeq_fully_connected_winograd *op,
+                                      const int8_t *x, int8_t *out, uint32_t *scratch,
+                                      int32_t product) {
+    const int32_t blocks = (op->input_channels + 7) / 8;
+    const int32_t starts = op->flags >= 128 ? 2 : 1;
+    const int32_t *weights = op->weights;
+    const uint32_t less = edgeq_winograd_less(op);
+    for (int32_t i = 0; i < op->input_channels / 8 * 8; i += 4) {
+        product = edgeq_winograd_widen(scratch + i / 2, edgeq_load4(x + i), less, product);
     }
-    for (int32_t pairs = 3; out < row.out_end; out += 2 * pairs) {
-        pairs = out < out_whole ? 3 : 1;
+    const uint32_t even = (uint32_t)op->even - ((uint32_t)product << 8);
+    const uint32_t odd = (uint32_t)op->odd + (uint32_t)product;
+    const int8_t *const end = out + op->output_channels;
+    for (int32_t pairs = 3; out < end; out += 2 * pairs) {
+        pairs = end - out >= 6 ? 3 : 1;
         const int32_t *const taps = weights + pairs * starts;
         for (int32_t i = 0; i < pairs; ++i) {
             const int32_t *const start = weights + i * starts;
             const uint32_t word = (uint32_t)start[0];
             const int32_t near = (int16_t)((word >> 8 & 0xffu) | (word & 0xffu) << 8);
-            uint32_t b = (uint32_t)(row.is_wide != 0 ? start[1] : near);
-            uint32_t a = (uint32_t)(row.is_wide != 0 ? start[0] : start[0] >> 8);
-            a += (uint32_t)row.odd + (uint32_t)row.product;
-            for (int32_t step = 0; step < steps; ++step) {
-                const uint32_t *const at = x + 2 * step;
-                const uint32_t e = (uint32_t)taps[2 * (pairs * step + i)];
-                const uint32_t o = (uint32_t)taps[2 * (pairs * step + i) + 1];
-                const uint32_t u = edgeq_sxtab16(at[0], o);
-                a = (uint32_t)edgeq_smlad(e, u, edgeq_smlad(o, at[1], (int32_t)a));
-                b = (uint32_t)edgeq_smlad(edgeq_sxtab16(at[1], e), u, (int32_t)b);
+            uint32_t b = (uint32_t)(starts == 2 ? start[1] : near);
+            uint32_t a = (uint32_t)(starts == 2 ? start[0] : start[0] >> 8) + odd;
+            for (int32_t step = 0; step < 2 * blocks; ++step) {
+                const int32_t four = step % 2 * pairs + i; /* of the block's */
+                const int32_t *const block = taps + step / 2 * 4 * pairs;
+                const int32_t *const at = block + (pairs == 3 ? (2 * four + 2) % 12 : 2 * four);
+                const uint32_t *const row = scratch + 2 * step;
+                const uint32_t e = (uint32_t)at[0];
+                const uint32_t o = (uint32_t)at[1];
+                const uint32_t u = edgeq_sxtab16(row[0], o);
+                a = (uint32_t)edgeq_smlad(e, u, edgeq_smlad(o, row[1], (int32_t)a));
+                b = (uint32_t)edgeq_smlad(edgeq_sxtab16(row[1], e), u, (int32_t)b);
             }
-            const uint32_t even = (uint32_t)row.even - ((uint32_t)row.product << 8);
-            out[2 * i] = edgeq_winograd_out(&row, (int32_t)((b << 8) + even));
-            if (out + 2 * i + 1 < row.out_end) {
-                out[2 * i + 1] = edgeq_winograd_out(&row, (int32_t)(a - b));
+            out[2 * i] = edgeq_winograd_out(op, (int32_t)((b << 8) + even));
+            if (out + 2 * i + 1 < end) {
+                out[2 * i + 1] = edgeq_winograd_out(op, (int32_t)(a - b));
             }
         }
-        weights = taps + 2 * pairs * steps;
+        weights = taps + 4 * pairs * blocks;
     }
 }
 
 #endif
 
+#ifdef EDGEQ_WINOGRAD_ENDS
 /* (I,) -> (O,); scratch: the row less its zero point, as int16. */
-static inline void
+static __attribute__((noinline, unused)) void
 edgeq_fully_connected_winograd(const struct edgeq_fully_connected_winograd *op, const int8_t *x,
-                               const int32_t *weights, int8_t *out, uint32_t *scratch) {
-    const int32_t steps = (op->input_channels + 7) / 8 * 2;
-    const int32_t laid_out = op->input_channels & ~15;
-    const uint32_t less = (uint32_t)-op->input_zero_point & 0xffffu;
-    const uint32_t minus_zero_point = less | less << 16;
+                               int8_t *out, uint32_t *scratch) {
     int32_t product = 0;
-    for (int32_t i = laid_out; i < 4 * steps; i += 4) {
-        uint32_t word = 0;
-        for (int32_t n = 3; n >= 0; --n) {
-            word = word << 8 | (i + n < op->input_channels ? (uint32_t)x[i + n] & 0xffu : 0u);
+#ifdef EDGEQ_WINOGRAD_TAIL
+    const int32_t whole = op->input_channels / 8 * 8;
+    if (whole < op->input_channels) {
+        int8_t last[8] = {0};
+        for (int32_t i = whole; i < op->input_channels; ++i) {
+            last[i - whole] = x[i];
         }
-        product = edgeq_winograd_widen(scratch + i / 2, word, minus_zero_point, product);
+        for (int32_t i = 0; i < 8; i += 4) {
+            product = edgeq_winograd_widen(scratch + (whole + i) / 2, edgeq_load4(last + i),
+                                           edgeq_winograd_less(op), product);
+        }
     }
-    const int32_t special = (op->sign != 0) | ((op->is_wide != 0) | ((steps & 15) != 0)) << 1;
-    const struct edgeq_winograd_row row = {
-        .even = op->even,
-        .odd = op->odd,
-        .factor = op->factor,
-        .half = (2 * op->output_zero_point + 1) * (1 << (EDGEQ_WINOGRAD_SHIFT - 1)),
-        .sign = op->sign,
-        .is_wide = op->is_wide,
-        .x_whole = scratch + 2 * (steps & 15),
-        .x_end = (uintptr_t)(scratch + 2 * steps) - (special != 0),
-        .is_special = special,
-        .product = product,
-        .in_end = x + laid_out,
-        .minus_zero_point = minus_zero_point,
-        .in = x,
-        .out_end = out + op->output_channels,
-    };
-    edgeq_winograd_pairs(scratch, weights, out, out + op->whole, row);
-    if (op->activation_min > -128 || op->activation_max < 127) {
+#endif
+    edgeq_winograd_row(op, x, out, scratch, product);
+#ifdef EDGEQ_WINOGRAD_CLAMPS
+    const int32_t least = op->above_least - 128;
+    const int32_t most = 127 - op->below_most;
+    if (least > -128 || most < 127) {
         for (int32_t o = 0; o < op->output_channels; ++o) {
-            out[o] = (int8_t)edgeq_clamp(out[o], op->activation_min, op->activation_max);
+            out[o] = (int8_t)edgeq_clamp(out[o], least, most);
         }
     }
+#endif
 }
+#endif
 
 #endif /* EDGEQ_FULLY_CONNECTED_WINOGRAD_H */

@@ -33,9 +33,10 @@ SHIFT = 9  # EDGEQ_WINOGRAD_SHIFT
 GROUP = 3  # pairs of channels
 MOST = 1 << 15  # channels in 16 bits
 TAPS = 8  # taps are filled up to a multiple of this
+ROUND = 128  # taps; in every mode rows of as many are whole rounds of the loop
 NOTE = (
     "groups of three pairs of channels, then pairs: the starts of each pair, then for each "
-    "four taps of each pair 256 * w1 + w0 as int16 of taps 0 and 2, and of 1 and 3"
+    "eight taps of each pair 256 * w1 + w0 as int16 of taps 0 and 2, of 1 and 3; 4 .. 7"
 )
 
 
@@ -49,9 +50,11 @@ class Starts:
 
 
 def why_not(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | None:
-    """The core, the number of rows, the multiplier or the weights."""
+    """The core, the number of rows, the multiplier, the input or the weights."""
     if not target.has_dsp:
         return "the core has no DSP extension"
+    if layer.inputs[0].data is not None:
+        return "the input is a constant, the kernel reads words"
     if (reason := why_not_one_row(op, layer)) is not None:
         return reason
     weights, bias = layer.filter_and_bias()
@@ -75,23 +78,39 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     raw[: len(bias)] = bias
     starts = starts_of(padded, raw)
     whole = len(weights) // (2 * GROUP) * GROUP
-    packed = _packed(starts.words, padded, whole)
+    is_wide = starts.words.shape[1] == 2
+    channels, taps = weights.shape
+    needs = {
+        "PARTS": padded.shape[1] % ROUND != 0,
+        "WIDE": is_wide,
+        "SIGNED": step.sign != 0,
+        "SIGNS": step.sign > 1,
+        "LEFT": channels % (2 * GROUP) != 0,
+        "ODD": channels % 2 != 0,
+        "TAIL": taps % TAPS != 0,
+        "CLAMPS": op.activation_min > -128 or op.activation_max < 127,
+    }
+    clamps = {
+        "above_least": op.activation_min + 128,
+        "below_most": 127 - op.activation_max,
+    }
     return LayerCode(
-        constants=(Constant("filter", "int32_t", packed, NOTE),),
+        constants=(Constant("filter", "int32_t", _packed(starts.words, padded, whole), NOTE),),
         function="edgeq_fully_connected_winograd",
         parameters={
+            "weights": layer.own("filter"),
             "even": step.fraction + 256 * starts.even,
             "odd": step.fraction + 256 * starts.odd,
             "factor": step.factor,
-            "input_channels": weights.shape[1],
-            "output_channels": weights.shape[0],
-            "whole": 2 * whole,
-            "sign": step.sign,
+            "input_channels": taps,
+            "output_channels": channels,
             **parameters_of(op, "input_zero_point", "output_zero_point"),
-            **parameters_of(op, "activation_min", "activation_max"),
-            "is_wide": int(starts.words.shape[1] == 2),
+            "sign": step.sign,
+            "flags": f"EDGEQ_WINOGRAD_FLAGS({taps}, {int(is_wide)})",
+            **(clamps if needs["CLAMPS"] else {}),
         },
-        calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
+        calls=((layer.read(0), layer.write(), layer.scratch("uint32_t")),),
+        defines=tuple(f"EDGEQ_WINOGRAD_{name}" for name, wanted in needs.items() if wanted),
     )
 
 
@@ -131,12 +150,14 @@ def _int32(values: Array) -> Array:
 
 def _packed(starts: Array, padded: Array, whole: int) -> Array:
     """The words of all groups, one after the other; `whole` pairs are in groups of three."""
-    taps = _int32(pair_words(padded)).reshape(len(starts), -1, 2)
+    blocks = _int32(pair_words(padded)).reshape(len(starts), -1, 2, 2)  # of eight taps
     parts: list[Array] = []
     for first, end, count in ((0, whole, GROUP), (whole, len(starts), 1)):
         for at in range(first, end, count):
+            words = blocks[at : at + count].transpose(1, 2, 0, 3).reshape(-1, 2 * count, 2)
             parts.append(starts[at : at + count].ravel())
-            parts.append(taps[at : at + count].transpose(1, 0, 2).ravel())
+            # Of a group's last pair the other four taps come first.
+            parts.append(np.roll(words, count // GROUP, axis=1).ravel())
     return np.concatenate(parts)
 
 
@@ -167,5 +188,5 @@ WINOGRAD = Variant(
     why_not,
     emit,
     scratch_nbytes,
-    code_nbytes=2300,
+    code_nbytes=1900,
 )
