@@ -11,9 +11,11 @@ from edgeq.arith import Rounding, clamp, requantize_by
 from edgeq.graph import Array
 from firmware_gen.kernels.depthwise_plane import (
     FAR,
+    LEAST_SCALE,
     MOST_SCALE,
     PREFERRED_SHIFT,
     PlaneChannel,
+    channel_words,
     filter_words,
     first_accumulators,
 )
@@ -66,8 +68,9 @@ def test_one_multiplication_and_one_shift_give_the_outputs_of_all_accumulators(
     if found is None:
         return
     scale, multiplier, bias = found
-    assert 0 <= scale <= MOST_SCALE
+    assert LEAST_SCALE <= scale <= MOST_SCALE
     assert 0 < multiplier < 2**31
+    assert unpacked(channel_words([0, 0, 0], scale, multiplier, bias)) == found
     low, high = channel.outputs()
     taps = channel.filter if low < high else 0 * channel.filter
     ends = [
@@ -104,11 +107,18 @@ def test_most_channels_have_numbers_for_the_preferred_shift() -> None:
     assert found >= 99
 
 
+def unpacked(words: list[int]) -> tuple[int, int, int]:
+    """What edgeq_plane_unpack makes of a channel's numbers: s, multiplier, bias."""
+    _, _, end, bias = np.array(words).astype("<u4").view("<i4").tolist()
+    multiplier = (end & 0x1FFFFF) << 10 | (bias & 31) << 5
+    return 8 - (end >> 21 & 7), multiplier, bias >> 5
+
+
 def pairs_of(words: list[int]) -> list[tuple[int, int]]:
-    """What the kernel makes of the words: five pairs of int8."""
+    """What the kernel makes of the weights' words: five pairs of int8."""
     data: Array = np.array(words, "<u4").view(np.int8).reshape(3, 4)
-    pairs = [(int(w[first]), int(w[first + 2])) for w in data for first in (0, 1)]
-    return pairs[:5]
+    pairs = [(int(w[first]), int(w[first + 2])) for w in data[:2] for first in (0, 1)]
+    return [*pairs, (pairs[3][1], int(data[2, 3]))]
 
 
 @pytest.mark.parametrize("upright", [False, True])
@@ -129,7 +139,7 @@ def test_weights_are_packed_as_the_loops_read_them(upright: bool) -> None:
         (d, e),
         (g, h),
         (c, f),
-        (i, i),
+        (f, i),  # of which the kernel uses the second
     ]
     constant = PlaneChannel(taps.ravel(), 10**6, 2**30, -5, 0, "tflm")
     assert constant.outputs() == (127, 127)

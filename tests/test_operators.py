@@ -207,5 +207,6 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "tile_code",
         "widen",
         "window",
+        "words",
     }
     assert extra == {f"edgeq_{name}.h" for name in shared}

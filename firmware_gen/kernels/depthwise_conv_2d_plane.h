@@ -26,35 +26,45 @@
 
 #include "edgeq_depthwise_lines.h"
 #include "edgeq_dsp_pack.h"
+#include "edgeq_words.h"
 
 #define EDGEQ_PLANE_GROUP 4 /* channels */
 
 /* Along the lines, or from line to line. */
 struct edgeq_plane_axis {
-    int32_t input_step; /* bytes */
-    int32_t output_step;
-    int16_t input; /* extents */
-    int16_t output;
-    int16_t stride; /* 1 or 2 */
-    int16_t pad;    /* before the image */
+    uint16_t input_step; /* bytes */
+    uint16_t output_step;
+    uint16_t input; /* extents */
+    uint16_t output;
+    uint16_t pad; /* before the image */
 };
 
-struct edgeq_depthwise_conv_2d_plane {
-    uint32_t zero_points; /* the input's, in each byte */
-    int32_t shift;        /* t */
-    int32_t channels;     /* 4 at least */
+struct edgeq_plane_image {
+    uint16_t channels;  /* 4 at least */
+    uint8_t stride;     /* 1 or 2, in both directions */
+    uint8_t zero_point; /* the input's, as a byte */
     struct edgeq_plane_axis line;
     struct edgeq_plane_axis run;
 };
 
-/* A channel in flash: a word has four weights, those of the filter's words in struct
- * edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3; above the last,
- * in byte 3, is by how much less than 8 their power of two is. */
-struct edgeq_plane_channel {
-    uint32_t filter[3];
-    int32_t multiplier;
-    int32_t bias;
+struct edgeq_depthwise_conv_2d_plane {
+    uint32_t shift; /* t */
+    struct edgeq_plane_image image;
 };
+
+/* A channel in flash. A word of `filter` has four weights, those of two of the filter's words
+ * in struct edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3. In
+ * `end`, from above: [2][2] (8 bits), 8 - s (3), the upper bits of the multiplier (21). In
+ * `bias`: the bias (27), and five bits more of the multiplier, of which another five are 0. */
+struct edgeq_plane_channel {
+    uint32_t filter[2];
+    uint32_t end;
+    uint32_t bias;
+};
+
+static inline uint32_t edgeq_plane_zero_points(const struct edgeq_plane_image *image) {
+    return image->zero_point * 0x01010101u;
+}
 
 /* Both halves >> n, rounded down. */
 static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
@@ -62,24 +72,27 @@ static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
     return edgeq_pack_high((uint32_t)(low >> n) << 16, (uint32_t)(high >> n));
 }
 
-static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
-                                      struct edgeq_lines_channel *to) {
+static __attribute__((noinline, cold, unused)) void
+edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
+                   struct edgeq_lines_channel *to) {
     const uint32_t upper = 0xff00ff00u;
-    const struct edgeq_lines_channel *const end = to + count;
-    for (; to != end; ++to, ++from) {
-        const uint32_t a = from->filter[0], b = from->filter[1], c = from->filter[2];
+    for (; count > 0; --count) {
+        const uint32_t a = from->filter[0], b = from->filter[1];
+        const uint32_t end = from->end, bias = from->bias, less = end << 8 >> 29;
         to->filter[0] = a << 8 & upper;
         to->filter[1] = a & upper;
         to->filter[2] = b << 8 & upper;
         to->filter[3] = b & upper;
-        to->filter[4] = c << 8 & upper;
-        to->multiplier = from->multiplier;
-        to->bias = from->bias;
-        if (c >> 24 != 0) {
+        to->filter[4] = edgeq_pack_high(b & upper, end >> 24 << 24);
+        to->multiplier = (int32_t)(end << 11 >> 1 | (bias & 31u) << 5);
+        to->bias = (int32_t)bias >> 5;
+        if (less != 0) {
             for (int32_t i = 0; i < 5; ++i) {
-                to->filter[i] = edgeq_plane_halves_right(to->filter[i], c >> 24);
+                to->filter[i] = edgeq_plane_halves_right(to->filter[i], less);
             }
         }
+        ++from;
+        ++to;
     }
 }
 
@@ -157,13 +170,12 @@ static inline const int8_t *edgeq_plane_put_pairs(const int8_t *x, int32_t step,
 /* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
  * they are in the padding. */
 static __attribute__((noinline, unused)) void
-edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-                     uint32_t *block) {
-    const int32_t step = op->run.input_step, pad = op->run.pad;
-    int32_t count = op->run.input;
+edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, uint32_t *block) {
+    const int32_t step = image->run.input_step, pad = image->run.pad;
+    int32_t count = image->run.input;
     block += EDGEQ_LINES_BLOCK * (pad >> 1);
     if ((pad & 1) != 0) {
-        edgeq_plane_put_two(block, op->zero_points, edgeq_load4(x));
+        edgeq_plane_put_two(block, edgeq_plane_zero_points(image), edgeq_load4(x));
         x += step;
         block += EDGEQ_LINES_BLOCK;
         --count;
@@ -171,70 +183,63 @@ edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_
     x = edgeq_plane_put_pairs(x, step, count >> 1, block);
     if ((count & 1) != 0) {
         edgeq_plane_put_two(block + EDGEQ_LINES_BLOCK * (count >> 1), edgeq_load4(x),
-                            op->zero_points);
+                            edgeq_plane_zero_points(image));
     }
 }
 
-/* Brings together the rows of an output that lie at the steps of the input: what is written
- * lies before what is read, so each piece is read whole first. */
-static __attribute__((noinline, unused)) void
-edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step, int32_t to_step) {
-    const int8_t *from = out + from_step;
-    int8_t *to = out + to_step;
-    for (; rows > 1; --rows) {
-        int32_t i = 0;
-        for (; i + 16 <= to_step; i += 16) {
-            const uint32_t a = edgeq_load4(from + i), b = edgeq_load4(from + i + 4);
-            const uint32_t c = edgeq_load4(from + i + 8), d = edgeq_load4(from + i + 12);
-            __builtin_memcpy(to + i, &a, sizeof a);
-            __builtin_memcpy(to + i + 4, &b, sizeof b);
-            __builtin_memcpy(to + i + 8, &c, sizeof c);
-            __builtin_memcpy(to + i + 12, &d, sizeof d);
+/* Brings together the rows of an output that lie at the steps of the input, where those are
+ * larger. What is written lies before what is read; whole words, of which up to three bytes
+ * beyond a row lie where the next row comes, or in the input's last one. */
+static __attribute__((noinline, cold, unused)) void
+edgeq_plane_close_up(const struct edgeq_plane_image *image, int8_t *out) {
+    const struct edgeq_plane_axis *const rows =
+        image->line.input_step >= image->run.input_step ? &image->line : &image->run;
+    const int32_t from_step = rows->input_step, to_step = rows->output_step;
+    const int8_t *from = out;
+    if (from_step != to_step) {
+        for (int32_t i = rows->output - 1; i > 0; --i) {
+            from += from_step;
+            out += to_step;
+            edgeq_copy_words(from, out, (to_step + 3) >> 2);
         }
-        for (; i < to_step; ++i) {
-            to[i] = from[i];
-        }
-        from += from_step;
-        to += to_step;
     }
 }
 
 /* `any`: with any shift and length of a line. */
 static inline __attribute__((always_inline)) void
-edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t stride,
-            const int8_t *x, const struct edgeq_plane_channel *channels, uint32_t *scratch,
-            int8_t *out) {
+edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, const int8_t *x,
+            const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+    const int32_t stride = image->stride;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
-    const struct edgeq_plane_axis line = op->line;
-    const struct edgeq_plane_axis *const rows =
-        line.input_step >= op->run.input_step ? &op->line : &op->run;
-    const int32_t width = op->run.output;
-    const bool is_over = x == out && rows->input_step != rows->output_step;
-    const int32_t step = is_over ? op->run.input_step : op->run.output_step;
-    const int32_t line_step = is_over ? line.input_step : line.output_step;
+    const struct edgeq_plane_axis *const line = &image->line, *const along = &image->run;
+    const int32_t width = along->output, pad = line->pad;
+    const uint32_t zero_points = edgeq_plane_zero_points(image);
+    const bool is_over = x == out;
+    const int32_t step = is_over ? along->input_step : along->output_step;
+    const int32_t line_step = is_over ? line->input_step : line->output_step;
     struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, step);
-    const int32_t blocks = ((width - 1) * stride + 4) / 2;
+    const int32_t blocks = ((width - 1) * stride + 4) >> 1;
     for (int32_t i = 0; i < 3; ++i) {
-        edgeq_plane_put_zeros(op->zero_points, blocks, ring + i);
+        edgeq_plane_put_zeros(zero_points, blocks, ring + i);
     }
-    for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {
+    for (int32_t c = 0; c < image->channels; c += EDGEQ_PLANE_GROUP) {
         /* The last group may begin before; the channels done are laid out, but not run. */
-        const int32_t beyond = c + EDGEQ_PLANE_GROUP - op->channels;
+        const int32_t beyond = c + EDGEQ_PLANE_GROUP - image->channels;
         const int32_t first = beyond > 0 ? beyond : 0;
         const int32_t count = EDGEQ_PLANE_GROUP - first;
         run.channels = count * (int32_t)sizeof *table;
         edgeq_plane_unpack(channels + c, count, table);
-        int32_t in_line = -line.pad, slot = 0, slot_step = 1;
+        int32_t in_line = -pad, slot = 0, slot_step = 1;
         run.turn = 0;
-        for (int32_t i = 0; i < line.output; ++i) {
-            const int32_t top = i * line.stride - line.pad;
+        for (int32_t i = 0; i < line->output; ++i) {
+            const int32_t top = i * stride - pad;
             for (; in_line < top + 3; ++in_line) {
-                if (in_line >= 0 && in_line < line.input) {
-                    edgeq_plane_put_line(op, x + in_line * line.input_step + c - first,
+                if (in_line >= 0 && in_line < line->input) {
+                    edgeq_plane_put_line(image, x + in_line * line->input_step + c - first,
                                          ring + slot);
                 } else {
-                    edgeq_plane_put_zeros(op->zero_points, blocks, ring + slot);
+                    edgeq_plane_put_zeros(zero_points, blocks, ring + slot);
                 }
                 if (stride == 1) { /* 0 1 2 0 1 2 */
                     slot = slot == 2 ? 0 : slot + 1;
@@ -250,11 +255,11 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
                     const struct edgeq_lines_channel channel =
                         edgeq_lines_turned(table + k, stride, run.turn);
                     if (stride == 1) {
-                        edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
-                                      step, to + k);
+                        edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, (int32_t)shift,
+                                      width, step, to + k);
                     } else {
-                        edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
-                                      step, to + k);
+                        edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, (int32_t)shift,
+                                      width, step, to + k);
                     }
                 }
             } else if (stride == 1) {
@@ -270,21 +275,21 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
         }
     }
     if (is_over) {
-        edgeq_plane_close_up(out, rows->output, rows->input_step, rows->output_step);
+        edgeq_plane_close_up(image, out);
     }
 }
 
 /* The layers of a model share these, and only those that one uses are linked. */
 static __attribute__((noinline, unused)) void
-edgeq_plane_any(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+edgeq_plane_any(const struct edgeq_plane_image *image, uint32_t shift, const int8_t *x,
                 const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, true, op->run.stride, x, channels, scratch, out);
+    edgeq_plane(image, true, shift, x, channels, scratch, out);
 }
 
-static __attribute__((noinline, unused)) void
-edgeq_plane_usual(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+static __attribute__((noinline, cold, unused)) void
+edgeq_plane_usual(const struct edgeq_plane_image *image, const int8_t *x,
                   const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, false, op->run.stride, x, channels, scratch, out);
+    edgeq_plane(image, false, EDGEQ_LINES_SHIFT, x, channels, scratch, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
@@ -293,10 +298,10 @@ static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_co
                                                  const int8_t *x,
                                                  const struct edgeq_plane_channel *channels,
                                                  uint32_t *scratch, int8_t *out) {
-    if (op->shift != EDGEQ_LINES_SHIFT || op->run.output < 2) {
-        edgeq_plane_any(op, x, channels, scratch, out);
+    if (op->shift != EDGEQ_LINES_SHIFT || op->image.run.output < 2) {
+        edgeq_plane_any(&op->image, op->shift, x, channels, scratch, out);
     } else {
-        edgeq_plane_usual(op, x, channels, scratch, out);
+        edgeq_plane_usual(&op->image, x, channels, scratch, out);
     }
 }
 

@@ -22,13 +22,16 @@ from firmware_gen.kernels.kernel import Constant, Layer, LayerCode
 PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
 SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
 MOST_SCALE = 8  # of s, the weights being times 2**s in the accumulator
+LEAST_SCALE = 1
+LOW_BITS = 5  # of a multiplier, zeros
+BIAS_BITS = 32 - LOW_BITS
 GROUP = 4  # channels beside each other
 BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
 TABLE_NBYTES = GROUP * 28  # of a group's channels
 FAR = 1 << 40  # beyond every accumulator
 MOST_TRIES = 256  # multipliers beside the nearest
 AT_FIRST = 4  # of them; mostly one of these serves
-NOTE = "of each channel: bytes of pairs of weights and 8 - s (3 words), multiplier, bias"
+NOTE = "of each channel: 9 weights; 8 - s (3 bits), multiplier (26), bias (27)"
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
@@ -48,8 +51,8 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
         return f"not one output channel for each of {GROUP} or more"
     if out_h > height or out_w > width or max(window.pad_top, window.pad_left) > 2:
         return "the output is larger than the input, or begins more than 2 pixels before it"
-    if width * channels >= 1 << 16:
-        return "a row has 65,536 bytes or more"
+    if max(width * channels, height) >= 1 << 16:
+        return "a row has 65,536 bytes or more, or the image as many rows"
     if (op.activation_min, op.activation_max) != (-128, 127):
         return "the clamp is narrower than int8"
     if _packing(op, layer) is None:
@@ -81,23 +84,13 @@ def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
 
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
-    """Five words a channel."""
+    """Four words a channel."""
     packing = _packing(op, layer)
     assert packing is not None
-    shape, output = layer.inputs[0].shape, layer.outputs[0].shape
-    axes = [_axis(op.window, shape, output, 1), _axis(op.window, shape, output, 2)]
-    if is_upright(op.window, shape):
-        axes.reverse()
     return LayerCode(
         constants=(Constant("filter", "uint32_t", packing.words, NOTE),),
         function="edgeq_depthwise_conv_2d_plane",
-        parameters={
-            "zero_points": (op.input_zero_point & 0xFF) * 0x01010101,
-            "shift": packing.shift,
-            "channels": shape[3],
-            "line": axes[0],
-            "run": axes[1],
-        },
+        parameters={"shift": packing.shift, "image": _image(op, layer)},
         calls=(
             (
                 layer.read(0),
@@ -109,6 +102,21 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     )
 
 
+def _image(op: QuantizedDepthwiseConv2D, layer: Layer) -> dict[str, Value]:
+    """A struct edgeq_plane_image."""
+    shape, output = layer.inputs[0].shape, layer.outputs[0].shape
+    axes = [_axis(op.window, shape, output, 1), _axis(op.window, shape, output, 2)]
+    if is_upright(op.window, shape):
+        axes.reverse()
+    return {
+        "channels": shape[3],
+        "stride": op.window.stride_w,
+        "zero_point": op.input_zero_point & 0xFF,
+        "line": axes[0],
+        "run": axes[1],
+    }
+
+
 def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value]:
     """One of the image's axes, 1 or 2, as a struct edgeq_plane_axis."""
     return {
@@ -116,7 +124,6 @@ def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value
         "output_step": int(np.prod(output[axis + 1 :])),
         "input": x[axis],
         "output": output[axis],
-        "stride": window.stride_h if axis == 1 else window.stride_w,
         "pad": window.pad_top if axis == 1 else window.pad_left,
     }
 
@@ -130,7 +137,7 @@ def shift_of(op: QuantizedDepthwiseConv2D, layer: Layer) -> int | None:
 @dataclass(frozen=True, slots=True)
 class _Packing:
     shift: int  # t
-    words: Array  # (C, 5) uint32
+    words: Array  # (C, 4) uint32
 
 
 def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
@@ -158,15 +165,21 @@ def _packed(
             numbers.append(found)
         else:
             words = [
-                [*taps[:2], taps[2] | MOST_SCALE - scale << 24, multiplier, bias]
-                for taps, (scale, multiplier, bias) in zip(filters, numbers, strict=True)
+                channel_words(taps, *found)
+                for taps, found in zip(filters, numbers, strict=True)
             ]
             return _Packing(shift, np.array(words, np.int64).astype(np.uint32))
     return None
 
 
+def channel_words(taps: list[int], scale: int, multiplier: int, bias: int) -> list[int]:
+    """The words of a struct edgeq_plane_channel; taps: as filter_words gives them."""
+    high, low = divmod(multiplier >> LOW_BITS, 1 << LOW_BITS)
+    return [*taps[:2], taps[2] | MOST_SCALE - scale << 21 | high, bias << LOW_BITS | low]
+
+
 def filter_words(channel: PlaneChannel, stride: int, upright: bool) -> list[int]:
-    """Five pairs of weights as struct edgeq_lines_channel has them, two in a word.
+    """Four pairs of weights as struct edgeq_lines_channel has them, two in a word; the ninth.
 
     A channel of one output has none.
     """
@@ -175,14 +188,14 @@ def filter_words(channel: PlaneChannel, stride: int, upright: bool) -> list[int]
     if upright:
         lines = [list(column) for column in zip(*lines, strict=True)]
     a, b, c = lines
-    pairs = [*zip(a, b, strict=True), (c[0], c[1]), (c[1], c[2])]
+    pairs = [*zip(a, b, strict=True), (c[0], c[1])]
     if stride == 2:
-        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2]), (c[2], c[2])]
-    pairs.append((0, 0))
-    return [
+        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2])]
+    words = [
         p[0] | q[0] << 8 | p[1] << 16 | q[1] << 24
         for p, q in zip(pairs[::2], pairs[1::2], strict=True)
     ]
+    return [*words, c[2] << 24]
 
 
 def first_accumulators(
@@ -227,49 +240,63 @@ class PlaneChannel:
     def numbers(self, t: int) -> tuple[int, int, int] | None:
         """s, the multiplier and the bias for a shift of `t`; None: there are none.
 
-        They must place every output's beginning as the header says; those of outputs that the
-        channel cannot give do not matter.
+        They must place every output's beginning as the header says, the least one's at the
+        least accumulator or before, that of one more than the largest beyond the largest.
         """
         low, high = self.outputs()
         if low == high:
             return MOST_SCALE, 1 << 30, low << t + 2
-        y = np.arange(low + 1, high + 1, dtype=np.int64)
+        y = np.arange(low, high + 2, dtype=np.int64)
         first = first_accumulators(
             self.rounding, self.multiplier, self.shift, y - self.output_zero_point
         )
-        for scale in range(MOST_SCALE, -1, -1):
-            found = self._numbers(t, scale, y, first - self.bias)
+        first -= self.bias
+        least, most = self.products()
+        first[0] = least if low > -128 else FAR
+        first[-1] = most + 1 if high < 127 else -FAR
+        for scale in range(MOST_SCALE, LEAST_SCALE - 1, -1):
+            found = self._numbers(t, scale, y, first)
             if found is not None:
                 return scale, *found
         return None
 
     def _numbers(self, t: int, scale: int, y: Array, first: Array) -> tuple[int, int] | None:
-        """The multiplier and the bias; first: the sums of products that outputs y begin at."""
+        """The multiplier and the bias; first: the sums of products that outputs y begin at.
+
+        The first of y need not begin there, but not later; the last not earlier.
+        """
         peak = 128 * int(np.abs(self.filter).sum()) << scale
-        right = exponent_of(self.rounding, self.shift) + scale - t - 32
+        most_bias = min((1 << BIAS_BITS - 1) - 1, (1 << 31) - 1 - peak)
+        right = exponent_of(self.rounding, self.shift) + scale - t - 32 + LOW_BITS
         scaled = self.multiplier << max(-right, 0)
         nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
         # A step moves where the last output begins by 1/16 at most.
-        step = max(nearest * nearest >> 44 + t, 1)
+        step = max(nearest * nearest >> 44 + t - LOW_BITS, 1)
         for some in (range(AT_FIRST), range(AT_FIRST, MOST_TRIES)):
             tries = [nearest + (i + 1) // 2 * (step if i % 2 else -step) for i in some]
-            multipliers = [m for m in tries if 0 < m < 1 << 31]
+            multipliers = [m << LOW_BITS for m in tries if 0 < m < 1 << 31 - LOW_BITS]
             start = -(-(y << 32 + t) // np.array(multipliers, np.int64)[:, None])
-            least = (start - (first << scale)).max(axis=1)
-            most = (start - (first - 1 << scale)).min(axis=1) - 1
+            least = (start - (first << scale))[:, :-1].max(axis=1)
+            most = (start - (first - 1 << scale))[:, 1:].min(axis=1) - 1
             for m, low, high in zip(multipliers, least.tolist(), most.tolist(), strict=True):
                 bias = (low + high) // 2
-                if low <= high and abs(bias) + peak < 1 << 31:
+                if low <= high and abs(bias) <= most_bias:
                     return m, bias
         return None
 
+    def products(self) -> tuple[int, int]:
+        """The least and the largest sum of products."""
+        positive, negative = (int(w.sum()) for w in self._by_sign())
+        return 127 * negative - 128 * positive, 127 * positive - 128 * negative
+
+    def _by_sign(self) -> tuple[Array, Array]:
+        return np.maximum(self.filter, 0), np.minimum(self.filter, 0)
+
     def outputs(self) -> tuple[int, int]:
         """The least and the largest output."""
-        high = int(np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum())
-        low = int(np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum())
         ends = (
             requantize_by(self.rounding, self.bias + acc, self.multiplier, self.shift)
-            for acc in (low, high)
+            for acc in self.products()
         )
         least, most = (clamp(y + self.output_zero_point, -128, 127) for y in ends)
         return least, most

@@ -16,7 +16,7 @@
 /* One channel; filter[line][pixel] times a power of two as halves, low first. With stride 1:
  *     [0][0] [1][0], [0][1] [1][1], [0][2] [1][2], [2][0] [2][1], [2][1] [2][2];
  * with stride 2:
- *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], [2][2] [2][2]. */
+ *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], any [2][2]. */
 struct edgeq_lines_channel {
     uint32_t filter[5];
     int32_t multiplier;
@@ -34,7 +34,7 @@ edgeq_lines_turned(const struct edgeq_lines_channel *channel, int32_t stride, in
         to[0] = w[2];
         to[2] = w[0];
         to[3] = edgeq_pack_high(w[4], w[3]);
-        to[4] = w[3];
+        to[4] = w[3] << 16;
     } else if (turn == 2) {
         to[0] = edgeq_pack_low(w[3], w[0]);
         to[1] = edgeq_pack_low(w[4], w[1]);
@@ -105,7 +105,7 @@ static inline void edgeq_lines_2(const uint32_t *block, struct edgeq_lines_at at
         block += at.block;
         acc = edgeq_mla_low_low(block[0], w[3], acc);
         acc = edgeq_mla_low_high(block[at.apart], w[3], acc);
-        acc = edgeq_mla_low_low(block[2 * at.apart], w[4], acc);
+        acc = edgeq_mla_low_high(block[2 * at.apart], w[4], acc);
         *out = edgeq_lines_value(acc, channel, shift);
         out += step;
     }
@@ -272,7 +272,7 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
     "ldr lr, [r0, " line2 "]\n"                                                                \
     "smlabb r2, r11, r7, r2\n"                                                                 \
     "smlabt r2, r12, r7, r2\n"                                                                 \
-    "smlabb r2, lr, r8, r2\n"                                                                  \
+    "smlabt r2, lr, r8, r2\n"                                                                  \
     EDGEQ_LINES_VALUE("r2")                                                                    \
     "uxtah r1, r1, r3\n"
 
@@ -289,7 +289,7 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
         "mov r4, r6\n"
         "mov r6, r3\n"
         "pkhtb r3, r7, r8, asr #16\n"
-        "mov r8, r7\n"
+        "lsl r8, r7, #16\n"
         "mov r7, r3\n"
         "3:\n"
         "ldr r2, [sp, #28]\n"

@@ -3,6 +3,7 @@
 #ifndef EDGEQ_DEPTHWISE_STRIPS_H
 #define EDGEQ_DEPTHWISE_STRIPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "edgeq_depthwise_lines.h"
@@ -40,14 +41,17 @@ static inline struct edgeq_strips_run edgeq_strips_run_of(int32_t stride, int32_
     };
 }
 
-/* Lines that are laid out. */
+/* Lines that are laid out: as many of the image as there are, the others as the zero point. */
 struct edgeq_strips_put {
-    int32_t step;      /* bytes from pixel to pixel */
-    int32_t line_step; /* bytes from line to line */
-    int32_t lines;     /* 1 at least */
-    int32_t pairs;     /* of pixels, times 4; + 1 if the first pixel of all is the second of a
-                          block, + 2 if the last one is the first of one */
-    uint32_t zero_points; /* what stands beside these two */
+    int32_t step;  /* bytes from pixel to pixel */
+    int32_t shape; /* blocks that begin with a pixel of the image or end with its first, 1 at
+                      least; times 4; + 1 if the first begins before the image, + 2 if one more
+                      block begins with the last pixel */
+    int32_t row;   /* the first line's number in the image */
+    int32_t lines; /* 1 at least */
+    int32_t line_step;
+    int32_t height;
+    uint32_t zero_points;
 };
 
 /* Lays out two pixels of a line, four channels of each as they are in the image. */
@@ -74,49 +78,63 @@ static inline void edgeq_strips_put_two(uint32_t *block, uint32_t a, uint32_t b)
     "str r7, [r3, #8]\n"                                                                       \
     "str r4, [r3, #12]\n"                                                                      \
     "str r5, [r3], #128\n"
-#define EDGEQ_STRIPS_PUT_PAIR                                                                  \
+#define EDGEQ_STRIPS_LOAD                                                                      \
     "ldr r4, [r2]\n"                                                                           \
     "ldr r5, [r2, r8]\n"                                                                       \
-    "add r2, r2, r8, lsl #1\n" EDGEQ_STRIPS_PUT
+    "add r2, r2, r8, lsl #1\n"
 
+/* x: line 0 of the image. r2: pixel, steps of r8 (lines outside the image read the zero point
+ * again and again); r9: shape; r10: put; r11: row; r12: lines left; lr: rounds of two blocks,
+ * of which the first is a half if there is an odd number. */
 static __attribute__((naked, noinline, unused)) void edgeq_strips_put(
     const int8_t *x EDGEQ_UNUSED, uint32_t *block EDGEQ_UNUSED,
     const struct edgeq_strips_put *put EDGEQ_UNUSED) {
     __asm__ volatile(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "ldm r2, {r8-r12}\n"
+        "mov r10, r2\n"
+        "ldrd r11, r12, [r2, #8]\n"
         "1:\n"
-        "mov r2, r0\n"
+        "ldrd r8, r9, [r10]\n"
+        "ldrd r4, r5, [r10, #16]\n"
         "mov r3, r1\n"
-        "lsrs lr, r11, #1\n"
-        "bcc 2f\n"
-        "mov r4, r12\n"
+        "cmp r11, r5\n"
+        "itee lo\n"
+        "mlalo r2, r11, r4, r0\n"
+        "addhs r2, r10, #24\n"
+        "movhs r8, #0\n"
+        "lsrs lr, r9, #3\n"
+        "adc lr, lr, #0\n"
+        "tst r9, #1\n"
         "ldr r5, [r2]\n"
         "add r2, r2, r8\n"
-        EDGEQ_STRIPS_PUT
+        "iteee ne\n"
+        "ldrne r4, [r10, #24]\n"
+        "moveq r4, r5\n"
+        "ldreq r5, [r2]\n"
+        "addeq r2, r2, r8\n"
+        "bcs 4f\n"
+        "b 3f\n"
         "2:\n"
-        "lsrs lr, r11, #3\n"
-        "bcc 3f\n"
-        EDGEQ_STRIPS_PUT_PAIR
+        EDGEQ_STRIPS_LOAD
         "3:\n"
-        "cmp lr, #0\n"
-        "beq 5f\n"
-        "4:\n"
-        EDGEQ_STRIPS_PUT_PAIR
-        EDGEQ_STRIPS_PUT_PAIR
-        "subs lr, lr, #1\n"
-        "bne 4b\n"
-        "5:\n"
-        "tst r11, #2\n"
-        "beq 6f\n"
-        "ldr r4, [r2]\n"
-        "mov r5, r12\n"
         EDGEQ_STRIPS_PUT
-        "6:\n"
-        "add r0, r0, r9\n"
+        EDGEQ_STRIPS_LOAD
+        "4:\n"
+        EDGEQ_STRIPS_PUT
+        "subs lr, lr, #1\n"
+        "bne 2b\n"
+        "tst r9, #2\n"
+        "beq 5f\n"
+        "bic r9, r9, #2\n"
+        "ldr r4, [r2]\n"
+        "ldr r5, [r10, #24]\n"
+        "mov lr, #1\n"
+        "b 4b\n"
+        "5:\n"
+        "add r11, r11, #1\n"
         "adds r1, r1, #16\n"
-        "subs r10, r10, #1\n"
+        "subs r12, r12, #1\n"
         "bne 1b\n"
         "pop {r4-r11, pc}\n");
 }
@@ -234,22 +252,28 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_2(
 
 static inline void edgeq_strips_put(const int8_t *x, uint32_t *block,
                                     const struct edgeq_strips_put *put) {
-    for (int32_t i = 0; i < put->lines; ++i) {
-        const int8_t *from = x + i * put->line_step;
-        uint32_t *to = block + i * EDGEQ_STRIPS_APART;
-        if ((put->pairs & 1) != 0) {
+    for (int32_t row = put->row; row < put->row + put->lines; ++row) {
+        const bool is_in = row >= 0 && row < put->height;
+        const int32_t step = is_in ? put->step : 0;
+        const int8_t *from =
+            is_in ? x + row * put->line_step : (const int8_t *)&put->zero_points;
+        uint32_t *to = block;
+        int32_t pairs = put->shape >> 2;
+        if ((put->shape & 1) != 0) {
             edgeq_strips_put_two(to, put->zero_points, edgeq_load4(from));
-            from += put->step;
+            from += step;
+            to += EDGEQ_STRIPS_BLOCK;
+            --pairs;
+        }
+        for (; pairs > 0; --pairs) {
+            edgeq_strips_put_two(to, edgeq_load4(from), edgeq_load4(from + step));
+            from += 2 * step;
             to += EDGEQ_STRIPS_BLOCK;
         }
-        for (int32_t k = put->pairs >> 2; k > 0; --k) {
-            edgeq_strips_put_two(to, edgeq_load4(from), edgeq_load4(from + put->step));
-            from += 2 * put->step;
-            to += EDGEQ_STRIPS_BLOCK;
-        }
-        if ((put->pairs & 2) != 0) {
+        if ((put->shape & 2) != 0) {
             edgeq_strips_put_two(to, edgeq_load4(from), put->zero_points);
         }
+        block += EDGEQ_STRIPS_APART;
     }
 }
 
