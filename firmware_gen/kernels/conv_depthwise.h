@@ -26,7 +26,7 @@ struct edgeq_conv_depthwise {
 };
 
 /* (H, W, I) -> (out_h, out_w, E * m); scratch: `rows` rows of E channels. */
-static inline __attribute__((always_inline)) void
+static __attribute__((noinline, cold, unused)) void
 edgeq_conv_depthwise(const struct edgeq_conv_depthwise *op, const int8_t *x, int8_t *scratch,
                      int8_t *out) {
     const int32_t row_nbytes = op->row_nbytes;

@@ -30,22 +30,31 @@
 
 #define EDGEQ_PLANE_GROUP 4 /* channels */
 
-/* Along the lines, or from line to line. */
-struct edgeq_plane_axis {
-    uint16_t input_step; /* bytes */
-    uint16_t output_step;
-    uint16_t input; /* extents */
-    uint16_t output;
-    uint16_t pad; /* before the image */
+struct edgeq_plane_image {
+    unsigned channels : 16;  /* 4 at least */
+    unsigned zero_point : 8; /* the input's, as a byte */
+    unsigned stride : 2;     /* 1 or 2, in both directions */
+    unsigned line_pad : 2;   /* lines before the image */
+    unsigned run_pad : 2;    /* pixels of a line before it */
+    unsigned is_upright : 1; /* lines are columns */
+    uint16_t line_input;     /* lines */
+    uint16_t line_output;
+    uint16_t run_input; /* pixels of each */
+    uint16_t run_output;
 };
 
-struct edgeq_plane_image {
-    uint16_t channels;  /* 4 at least */
-    uint8_t stride;     /* 1 or 2, in both directions */
-    uint8_t zero_point; /* the input's, as a byte */
-    struct edgeq_plane_axis line;
-    struct edgeq_plane_axis run;
+/* Bytes of an image from pixel to pixel of a line, and from line to line. */
+struct edgeq_plane_steps {
+    int32_t run;
+    int32_t line;
 };
+
+static inline struct edgeq_plane_steps edgeq_plane_steps(const struct edgeq_plane_image *image,
+                                                         int32_t lines, int32_t pixels) {
+    const int32_t channels = image->channels;
+    return image->is_upright ? (struct edgeq_plane_steps){lines * channels, channels}
+                             : (struct edgeq_plane_steps){channels, pixels * channels};
+}
 
 struct edgeq_depthwise_conv_2d_plane {
     uint32_t shift; /* t */
@@ -66,15 +75,53 @@ static inline uint32_t edgeq_plane_zero_points(const struct edgeq_plane_image *i
     return image->zero_point * 0x01010101u;
 }
 
-/* Both halves >> n, rounded down. */
-static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
-    const int32_t low = (int16_t)(x & 0xffffu), high = (int32_t)x;
-    return edgeq_pack_high((uint32_t)(low >> n) << 16, (uint32_t)(high >> n));
+/* Puts channels of a group, one at least, into the table. */
+#ifdef EDGEQ_HAS_DSP
+/* clang-format off */
+/* r3-r6: a channel in flash; r7-r12, lr: in the table; then r3: 8 - s. */
+static __attribute__((naked, noinline, unused)) void
+edgeq_plane_unpack(const struct edgeq_plane_channel *from EDGEQ_UNUSED,
+                   int32_t count EDGEQ_UNUSED, struct edgeq_lines_channel *to EDGEQ_UNUSED) {
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r4-r11, lr}\n"
+        "1:\n"
+        "ldm r0!, {r3-r6}\n"
+        "mov lr, #0xff00ff00\n"
+        "and r7, lr, r3, lsl #8\n"
+        "and r8, lr, r3\n"
+        "and r9, lr, r4, lsl #8\n"
+        "and r10, lr, r4\n"
+        "and r11, r5, #0xff000000\n"
+        "pkhtb r11, r11, r10, asr #16\n"
+        "lsl r12, r5, #11\n"
+        "lsr r12, r12, #1\n"
+        "bfi r12, r6, #5, #5\n"
+        "asr lr, r6, #5\n"
+        "stm r2!, {r7-r12, lr}\n"
+        "lsls r5, r5, #8\n"
+        "lsrs r3, r5, #29\n"
+        "beq 3f\n"
+        "movs r4, #5\n"
+        "sub r5, r2, #28\n"
+        "2:\n" /* a word: both halves >> r3 */
+        "ldr r6, [r5]\n"
+        "sxth r7, r6\n"
+        "asrs r6, r6, r3\n"
+        "asrs r7, r7, r3\n"
+        "pkhbt r6, r7, r6\n"
+        "stm r5!, {r6}\n"
+        "subs r4, r4, #1\n"
+        "bne 2b\n"
+        "3:\n"
+        "subs r1, r1, #1\n"
+        "bne 1b\n"
+        "pop {r4-r11, pc}\n");
 }
-
-static __attribute__((noinline, cold, unused)) void
-edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
-                   struct edgeq_lines_channel *to) {
+/* clang-format on */
+#else
+static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
+                                      struct edgeq_lines_channel *to) {
     const uint32_t upper = 0xff00ff00u;
     for (; count > 0; --count) {
         const uint32_t a = from->filter[0], b = from->filter[1];
@@ -83,18 +130,20 @@ edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
         to->filter[1] = a & upper;
         to->filter[2] = b << 8 & upper;
         to->filter[3] = b & upper;
-        to->filter[4] = edgeq_pack_high(b & upper, end >> 24 << 24);
+        to->filter[4] = edgeq_pack_high(b & upper, end & 0xff000000u);
         to->multiplier = (int32_t)(end << 11 >> 1 | (bias & 31u) << 5);
         to->bias = (int32_t)bias >> 5;
-        if (less != 0) {
-            for (int32_t i = 0; i < 5; ++i) {
-                to->filter[i] = edgeq_plane_halves_right(to->filter[i], less);
-            }
+        for (int32_t i = 0; i < 5; ++i) {
+            const uint32_t w = to->filter[i];
+            const int32_t low = (int16_t)(w & 0xffffu), high = (int32_t)w;
+            to->filter[i] =
+                edgeq_pack_high((uint32_t)(low >> less) << 16, (uint32_t)(high >> less));
         }
         ++from;
         ++to;
     }
 }
+#endif
 
 /* Fills a line of the ring with the zero point. */
 static __attribute__((noinline, unused)) void
@@ -170,9 +219,10 @@ static inline const int8_t *edgeq_plane_put_pairs(const int8_t *x, int32_t step,
 /* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
  * they are in the padding. */
 static __attribute__((noinline, unused)) void
-edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, uint32_t *block) {
-    const int32_t step = image->run.input_step, pad = image->run.pad;
-    int32_t count = image->run.input;
+edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, int32_t step,
+                     uint32_t *block) {
+    const int32_t pad = image->run_pad;
+    int32_t count = image->run_input;
     block += EDGEQ_LINES_BLOCK * (pad >> 1);
     if ((pad & 1) != 0) {
         edgeq_plane_put_two(block, edgeq_plane_zero_points(image), edgeq_load4(x));
@@ -192,12 +242,14 @@ edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, uin
  * beyond a row lie where the next row comes, or in the input's last one. */
 static __attribute__((noinline, cold, unused)) void
 edgeq_plane_close_up(const struct edgeq_plane_image *image, int8_t *out) {
-    const struct edgeq_plane_axis *const rows =
-        image->line.input_step >= image->run.input_step ? &image->line : &image->run;
-    const int32_t from_step = rows->input_step, to_step = rows->output_step;
+    const bool is_upright = image->is_upright;
+    const int32_t width = is_upright ? image->line_input : image->run_input;
+    const int32_t out_w = is_upright ? image->line_output : image->run_output;
+    const int32_t out_h = is_upright ? image->run_output : image->line_output;
+    const int32_t from_step = width * image->channels, to_step = out_w * image->channels;
     const int8_t *from = out;
-    if (from_step != to_step) {
-        for (int32_t i = rows->output - 1; i > 0; --i) {
+    if (width != out_w) {
+        for (int32_t i = out_h; i > 1; --i) {
             from += from_step;
             out += to_step;
             edgeq_copy_words(from, out, (to_step + 3) >> 2);
@@ -212,31 +264,33 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
     const int32_t stride = image->stride;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
-    const struct edgeq_plane_axis *const line = &image->line, *const along = &image->run;
-    const int32_t width = along->output, pad = line->pad;
+    const int32_t channel_count = image->channels;
+    const int32_t lines = image->line_output, width = image->run_output;
+    const int32_t pad = image->line_pad;
     const uint32_t zero_points = edgeq_plane_zero_points(image);
-    const bool is_over = x == out;
-    const int32_t step = is_over ? along->input_step : along->output_step;
-    const int32_t line_step = is_over ? line->input_step : line->output_step;
-    struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, step);
+    const struct edgeq_plane_steps steps =
+        edgeq_plane_steps(image, image->line_input, image->run_input);
+    const struct edgeq_plane_steps to_steps =
+        x == out ? steps : edgeq_plane_steps(image, lines, width);
+    struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, to_steps.run);
     const int32_t blocks = ((width - 1) * stride + 4) >> 1;
     for (int32_t i = 0; i < 3; ++i) {
         edgeq_plane_put_zeros(zero_points, blocks, ring + i);
     }
-    for (int32_t c = 0; c < image->channels; c += EDGEQ_PLANE_GROUP) {
+    for (int32_t c = 0; c < channel_count; c += EDGEQ_PLANE_GROUP) {
         /* The last group may begin before; the channels done are laid out, but not run. */
-        const int32_t beyond = c + EDGEQ_PLANE_GROUP - image->channels;
+        const int32_t beyond = c + EDGEQ_PLANE_GROUP - channel_count;
         const int32_t first = beyond > 0 ? beyond : 0;
         const int32_t count = EDGEQ_PLANE_GROUP - first;
         run.channels = count * (int32_t)sizeof *table;
         edgeq_plane_unpack(channels + c, count, table);
         int32_t in_line = -pad, slot = 0, slot_step = 1;
         run.turn = 0;
-        for (int32_t i = 0; i < line->output; ++i) {
+        for (int32_t i = 0; i < lines; ++i) {
             const int32_t top = i * stride - pad;
             for (; in_line < top + 3; ++in_line) {
-                if (in_line >= 0 && in_line < line->input) {
-                    edgeq_plane_put_line(image, x + in_line * line->input_step + c - first,
+                if (in_line >= 0 && in_line < image->line_input) {
+                    edgeq_plane_put_line(image, x + in_line * steps.line + c - first, steps.run,
                                          ring + slot);
                 } else {
                     edgeq_plane_put_zeros(zero_points, blocks, ring + slot);
@@ -249,17 +303,17 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
                 }
             }
             const uint32_t *const block = ring + 3 * first;
-            int8_t *const to = out + i * line_step + c;
+            int8_t *const to = out + i * to_steps.line + c;
             if (any) {
                 for (int32_t k = 0; k < count; ++k) {
                     const struct edgeq_lines_channel channel =
                         edgeq_lines_turned(table + k, stride, run.turn);
                     if (stride == 1) {
                         edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, (int32_t)shift,
-                                      width, step, to + k);
+                                      width, to_steps.run, to + k);
                     } else {
                         edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, (int32_t)shift,
-                                      width, step, to + k);
+                                      width, to_steps.run, to + k);
                     }
                 }
             } else if (stride == 1) {
@@ -274,7 +328,7 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
             }
         }
     }
-    if (is_over) {
+    if (x == out) {
         edgeq_plane_close_up(image, out);
     }
 }
@@ -298,7 +352,7 @@ static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_co
                                                  const int8_t *x,
                                                  const struct edgeq_plane_channel *channels,
                                                  uint32_t *scratch, int8_t *out) {
-    if (op->shift != EDGEQ_LINES_SHIFT || op->image.run.output < 2) {
+    if (op->shift != EDGEQ_LINES_SHIFT || op->image.run_output < 2) {
         edgeq_plane_any(&op->image, op->shift, x, channels, scratch, out);
     } else {
         edgeq_plane_usual(&op->image, x, channels, scratch, out);

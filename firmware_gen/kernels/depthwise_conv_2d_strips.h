@@ -29,41 +29,45 @@ edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, 
                                const struct edgeq_plane_channel *channels, uint32_t *scratch,
                                int8_t *out) {
     const struct edgeq_plane_image *const image = &op->image;
-    const struct edgeq_plane_axis *const line = &image->line, *const along = &image->run;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const blocks = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
-    const int32_t stride = image->stride;
+    const int32_t channel_count = image->channels;
+    const int32_t stride = image->stride, group = EDGEQ_PLANE_GROUP;
     /* Output lines at a time. */
-    const int32_t most = stride == 1 ? EDGEQ_STRIPS_LINES - 2 : (EDGEQ_STRIPS_LINES - 1) / 2;
-    const int32_t width = along->output, pad = along->pad;
-    const bool is_over = x == out;
-    const int32_t step = is_over ? along->input_step : along->output_step;
-    const int32_t line_step = is_over ? line->input_step : line->output_step;
-    struct edgeq_strips_run run = edgeq_strips_run_of(stride, width, step, line_step);
+    const int32_t most = (EDGEQ_STRIPS_LINES - 2) >> (stride - 1);
+    const int32_t width = image->run_output, pad = image->run_pad;
+    const struct edgeq_plane_steps steps =
+        edgeq_plane_steps(image, image->line_input, image->run_input);
+    const struct edgeq_plane_steps to_steps =
+        x == out ? steps : edgeq_plane_steps(image, image->line_output, width);
+    struct edgeq_strips_run run =
+        edgeq_strips_run_of(stride, width, to_steps.run, to_steps.line);
     const int32_t count = ((width - 1) * stride + 4) >> 1;
-    const int32_t inside = along->input + (pad & 1), last = inside & 1;
+    const int32_t inside = image->run_input + (pad & 1), last = inside & 1;
     struct edgeq_strips_put put = {
-        .step = along->input_step,
+        .step = steps.run,
         .shape = (inside >> 1) * 4 + last * 2 + (pad & 1),
-        .line_step = line->input_step,
-        .height = line->input,
+        .line_step = steps.line,
+        .height = image->line_input,
         .zero_points = edgeq_plane_zero_points(image),
     };
-    if (pad > 1 || (pad + along->input + 1) >> 1 < count) { /* some blocks lie in the padding */
-        edgeq_fill_words(edgeq_sxtb16(put.zero_points), (int8_t *)blocks,
-                         count * EDGEQ_STRIPS_BLOCK);
+    const int32_t filled = pad > 1 ? 0 : (pad + image->run_input + 1) >> 1;
+    if (filled < count) { /* some blocks lie in the padding */
+        edgeq_fill_words(edgeq_sxtb16(put.zero_points),
+                         (int8_t *)(blocks + filled * EDGEQ_STRIPS_BLOCK),
+                         (count - filled) * EDGEQ_STRIPS_BLOCK);
     }
-    for (int32_t c = 0; c < image->channels; c += EDGEQ_PLANE_GROUP) {
+    for (int32_t c = 0; c < channel_count; c += group) {
         /* The last group may begin before; the channels done are laid out, but not run. */
-        const int32_t beyond = c + EDGEQ_PLANE_GROUP - image->channels;
+        const int32_t beyond = c + group - channel_count;
         const int32_t first = beyond > 0 ? beyond : 0;
-        run.channels = (EDGEQ_PLANE_GROUP - first) * (int32_t)sizeof *table;
-        edgeq_plane_unpack(channels + c, EDGEQ_PLANE_GROUP - first, table);
+        run.channels = (group - first) * (int32_t)sizeof *table;
+        edgeq_plane_unpack(channels + c, group - first, table);
         int8_t *to = out + c;
         uint32_t *const start = blocks + EDGEQ_STRIPS_BLOCK * (pad >> 1), *from = start;
-        put.row = -line->pad;
+        put.row = -image->line_pad;
         put.lines = 3 - stride;
-        for (int32_t left = line->output;;) {
+        for (int32_t left = image->line_output;;) {
             run.lines = left < most ? left : most;
             put.lines += run.lines * stride;
             edgeq_strips_put(x + c - first, from, &put);
@@ -85,10 +89,10 @@ edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, 
             from = start + (3 - stride) * EDGEQ_STRIPS_APART;
             put.row += put.lines;
             put.lines = 0;
-            to += most * line_step;
+            to += most * to_steps.line;
         }
     }
-    if (is_over) {
+    if (x == out) {
         edgeq_plane_close_up(image, out);
     }
 }

@@ -104,27 +104,23 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
 
 def _image(op: QuantizedDepthwiseConv2D, layer: Layer) -> dict[str, Value]:
     """A struct edgeq_plane_image."""
-    shape, output = layer.inputs[0].shape, layer.outputs[0].shape
-    axes = [_axis(op.window, shape, output, 1), _axis(op.window, shape, output, 2)]
-    if is_upright(op.window, shape):
-        axes.reverse()
+    _, height, width, channels = layer.inputs[0].shape
+    _, out_h, out_w, _ = layer.outputs[0].shape
+    rows = (op.window.pad_top, height, out_h)
+    columns = (op.window.pad_left, width, out_w)
+    upright = is_upright(op.window, layer.inputs[0].shape)
+    line, run = (columns, rows) if upright else (rows, columns)
     return {
-        "channels": shape[3],
-        "stride": op.window.stride_w,
+        "channels": channels,
         "zero_point": op.input_zero_point & 0xFF,
-        "line": axes[0],
-        "run": axes[1],
-    }
-
-
-def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value]:
-    """One of the image's axes, 1 or 2, as a struct edgeq_plane_axis."""
-    return {
-        "input_step": int(np.prod(x[axis + 1 :])),
-        "output_step": int(np.prod(output[axis + 1 :])),
-        "input": x[axis],
-        "output": output[axis],
-        "pad": window.pad_top if axis == 1 else window.pad_left,
+        "stride": op.window.stride_w,
+        "line_pad": line[0],
+        "run_pad": run[0],
+        "is_upright": int(upright),
+        "line_input": line[1],
+        "line_output": line[2],
+        "run_input": run[1],
+        "run_output": run[2],
     }
 
 

@@ -5,10 +5,16 @@
 #include <stdint.h>
 
 /* Copies words to where none that is read later lies. */
-static __attribute__((noinline, unused)) void edgeq_copy_words(const int8_t *from, int8_t *to,
-                                                               int32_t words) {
+static __attribute__((noinline, cold, unused)) void
+edgeq_copy_words(const int8_t *from, int8_t *to, int32_t words) {
     uint32_t a, b, c, d;
-    for (; words >= 4; words -= 4) {
+    for (int32_t i = words & 3; i > 0; --i) {
+        __builtin_memcpy(&a, from, sizeof a);
+        __builtin_memcpy(to, &a, sizeof a);
+        from += 4;
+        to += 4;
+    }
+    for (int32_t i = words >> 2; i > 0; --i) {
         __builtin_memcpy(&a, from, sizeof a);
         __builtin_memcpy(&b, from + 4, sizeof b);
         __builtin_memcpy(&c, from + 8, sizeof c);
@@ -19,12 +25,6 @@ static __attribute__((noinline, unused)) void edgeq_copy_words(const int8_t *fro
         __builtin_memcpy(to + 12, &d, sizeof d);
         from += 16;
         to += 16;
-    }
-    for (; words > 0; --words) {
-        __builtin_memcpy(&a, from, sizeof a);
-        __builtin_memcpy(to, &a, sizeof a);
-        from += 4;
-        to += 4;
     }
 }
 
