@@ -37,23 +37,22 @@ struct edgeq_plane_image {
     unsigned line_pad : 2;   /* lines before the image */
     unsigned run_pad : 2;    /* pixels of a line before it */
     unsigned is_upright : 1; /* lines are columns */
-    uint16_t line_input;     /* lines */
-    uint16_t line_output;
-    uint16_t run_input; /* pixels of each */
-    uint16_t run_output;
+    uint16_t input[2];       /* pixels of a line, lines */
+    uint16_t output[2];
 };
 
-/* Bytes of an image from pixel to pixel of a line, and from line to line. */
+/* Bytes from pixel to pixel of a line, and from line to line, in an image with rows of so many
+ * pixels. */
 struct edgeq_plane_steps {
     int32_t run;
     int32_t line;
 };
 
 static inline struct edgeq_plane_steps edgeq_plane_steps(const struct edgeq_plane_image *image,
-                                                         int32_t lines, int32_t pixels) {
-    const int32_t channels = image->channels;
-    return image->is_upright ? (struct edgeq_plane_steps){lines * channels, channels}
-                             : (struct edgeq_plane_steps){channels, pixels * channels};
+                                                         int32_t width) {
+    const int32_t channels = image->channels, row = width * channels;
+    return image->is_upright ? (struct edgeq_plane_steps){row, channels}
+                             : (struct edgeq_plane_steps){channels, row};
 }
 
 struct edgeq_depthwise_conv_2d_plane {
@@ -222,7 +221,7 @@ static __attribute__((noinline, unused)) void
 edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, int32_t step,
                      uint32_t *block) {
     const int32_t pad = image->run_pad;
-    int32_t count = image->run_input;
+    int32_t count = image->input[0];
     block += EDGEQ_LINES_BLOCK * (pad >> 1);
     if ((pad & 1) != 0) {
         edgeq_plane_put_two(block, edgeq_plane_zero_points(image), edgeq_load4(x));
@@ -242,10 +241,9 @@ edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, int
  * beyond a row lie where the next row comes, or in the input's last one. */
 static __attribute__((noinline, cold, unused)) void
 edgeq_plane_close_up(const struct edgeq_plane_image *image, int8_t *out) {
-    const bool is_upright = image->is_upright;
-    const int32_t width = is_upright ? image->line_input : image->run_input;
-    const int32_t out_w = is_upright ? image->line_output : image->run_output;
-    const int32_t out_h = is_upright ? image->run_output : image->line_output;
+    const int32_t width = image->input[image->is_upright];
+    const int32_t out_w = image->output[image->is_upright];
+    const int32_t out_h = image->output[1 - image->is_upright];
     const int32_t from_step = width * image->channels, to_step = out_w * image->channels;
     const int8_t *from = out;
     if (width != out_w) {
@@ -265,13 +263,13 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
     const int32_t channel_count = image->channels;
-    const int32_t lines = image->line_output, width = image->run_output;
+    const int32_t lines = image->output[1], width = image->output[0];
     const int32_t pad = image->line_pad;
     const uint32_t zero_points = edgeq_plane_zero_points(image);
     const struct edgeq_plane_steps steps =
-        edgeq_plane_steps(image, image->line_input, image->run_input);
+        edgeq_plane_steps(image, image->input[image->is_upright]);
     const struct edgeq_plane_steps to_steps =
-        x == out ? steps : edgeq_plane_steps(image, lines, width);
+        edgeq_plane_steps(image, (x == out ? image->input : image->output)[image->is_upright]);
     struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, to_steps.run);
     const int32_t blocks = ((width - 1) * stride + 4) >> 1;
     for (int32_t i = 0; i < 3; ++i) {
@@ -289,7 +287,7 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
         for (int32_t i = 0; i < lines; ++i) {
             const int32_t top = i * stride - pad;
             for (; in_line < top + 3; ++in_line) {
-                if (in_line >= 0 && in_line < image->line_input) {
+                if (in_line >= 0 && in_line < image->input[1]) {
                     edgeq_plane_put_line(image, x + in_line * steps.line + c - first, steps.run,
                                          ring + slot);
                 } else {
@@ -352,7 +350,7 @@ static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_co
                                                  const int8_t *x,
                                                  const struct edgeq_plane_channel *channels,
                                                  uint32_t *scratch, int8_t *out) {
-    if (op->shift != EDGEQ_LINES_SHIFT || op->image.run_output < 2) {
+    if (op->shift != EDGEQ_LINES_SHIFT || op->image.output[0] < 2) {
         edgeq_plane_any(&op->image, op->shift, x, channels, scratch, out);
     } else {
         edgeq_plane_usual(&op->image, x, channels, scratch, out);

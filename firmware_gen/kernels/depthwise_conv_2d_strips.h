@@ -35,23 +35,22 @@ edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, 
     const int32_t stride = image->stride, group = EDGEQ_PLANE_GROUP;
     /* Output lines at a time. */
     const int32_t most = (EDGEQ_STRIPS_LINES - 2) >> (stride - 1);
-    const int32_t width = image->run_output, pad = image->run_pad;
+    const int32_t width = image->output[0], pad = image->run_pad;
     const struct edgeq_plane_steps steps =
-        edgeq_plane_steps(image, image->line_input, image->run_input);
+        edgeq_plane_steps(image, image->input[image->is_upright]);
     const struct edgeq_plane_steps to_steps =
-        x == out ? steps : edgeq_plane_steps(image, image->line_output, width);
-    struct edgeq_strips_run run =
-        edgeq_strips_run_of(stride, width, to_steps.run, to_steps.line);
+        edgeq_plane_steps(image, (x == out ? image->input : image->output)[image->is_upright]);
+    struct edgeq_strips_run run;
+    edgeq_strips_run_of(&run, stride, width, to_steps.run, to_steps.line);
     const int32_t count = ((width - 1) * stride + 4) >> 1;
-    const int32_t inside = image->run_input + (pad & 1), last = inside & 1;
-    struct edgeq_strips_put put = {
-        .step = steps.run,
-        .shape = (inside >> 1) * 4 + last * 2 + (pad & 1),
-        .line_step = steps.line,
-        .height = image->line_input,
-        .zero_points = edgeq_plane_zero_points(image),
-    };
-    const int32_t filled = pad > 1 ? 0 : (pad + image->run_input + 1) >> 1;
+    const int32_t inside = image->input[0] + (pad & 1);
+    struct edgeq_strips_put put;
+    put.step = steps.run;
+    put.shape = inside * 2 + (pad & 1);
+    put.line_step = steps.line;
+    put.height = image->input[1];
+    put.zero_points = edgeq_plane_zero_points(image);
+    const int32_t filled = pad > 1 ? 0 : (inside + 1) >> 1;
     if (filled < count) { /* some blocks lie in the padding */
         edgeq_fill_words(edgeq_sxtb16(put.zero_points),
                          (int8_t *)(blocks + filled * EDGEQ_STRIPS_BLOCK),
@@ -67,7 +66,7 @@ edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, 
         uint32_t *const start = blocks + EDGEQ_STRIPS_BLOCK * (pad >> 1), *from = start;
         put.row = -image->line_pad;
         put.lines = 3 - stride;
-        for (int32_t left = image->line_output;;) {
+        for (int32_t left = image->output[1];;) {
             run.lines = left < most ? left : most;
             put.lines += run.lines * stride;
             edgeq_strips_put(x + c - first, from, &put);

@@ -117,10 +117,8 @@ def _image(op: QuantizedDepthwiseConv2D, layer: Layer) -> dict[str, Value]:
         "line_pad": line[0],
         "run_pad": run[0],
         "is_upright": int(upright),
-        "line_input": line[1],
-        "line_output": line[2],
-        "run_input": run[1],
-        "run_output": run[2],
+        "input": (run[1], line[1]),
+        "output": (run[2], line[2]),
     }
 
 
