@@ -189,14 +189,18 @@ edgeq_plane_put_pairs(const int8_t *x EDGEQ_UNUSED, int32_t step EDGEQ_UNUSED,
     __asm__ volatile(
         ".syntax unified\n"
         "push {r4-r7, lr}\n"
+#ifdef EDGEQ_FOR_SPEED
         "lsrs r2, r2, #1\n"
         "bcc 2f\n"
         EDGEQ_PLANE_TWO
         "2:\n"
+#endif
         "cbz r2, 3f\n"
         "1:\n"
         EDGEQ_PLANE_TWO
+#ifdef EDGEQ_FOR_SPEED
         EDGEQ_PLANE_TWO
+#endif
         "subs r2, r2, #1\n"
         "bne 1b\n"
         "3:\n"

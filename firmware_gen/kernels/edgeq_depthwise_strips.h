@@ -185,16 +185,12 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_1(
         EDGEQ_STRIPS_ENTER
         "ldr r10, [sp, #4]\n"
         "ldr r2, [sp]\n"
-        "lsls r3, r10, #16\n" /* carry: an even number of blocks */
+        "lsls r3, r10, #16\n"
         EDGEQ_STRIPS_LOAD_1
         EDGEQ_LINES_BEGIN_TWO
-        "bcc 2f\n"
-        "1:\n"
+        EDGEQ_LINES_ROUND(EDGEQ_LINES_END_TWO(EDGEQ_STRIPS_LOAD_1) EDGEQ_LINES_BEGIN_TWO)
         EDGEQ_LINES_END_TWO(EDGEQ_STRIPS_LOAD_1)
-        EDGEQ_LINES_BEGIN_TWO
-        "2:\n"
-        EDGEQ_LINES_END_TWO(EDGEQ_STRIPS_LOAD_1)
-        "subs r10, r10, #131072\n"
+        "subs r10, r10, " EDGEQ_LINES_COUNT
         EDGEQ_LINES_BEGIN_TWO
         "bpl 1b\n"
         "ldr r3, [sp, #24]\n"
@@ -224,7 +220,13 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_2(
         "ldr r11, [r0, #-32]\n"
         "ldr r12, [r0, #-16]\n"
         "ldr lr, [r0]\n"
-        "lsls r2, r3, #16\n" /* carry: an even number of blocks */
+#ifdef EDGEQ_FOR_SIZE
+        "adds r0, r0, #128\n"
+        "1:\n"
+        EDGEQ_LINES_ONE("#-32", "#-16", "#0")
+        "adds r0, r0, #128\n"
+#else
+        "lsls r2, r3, #16\n"
         "bcc 2f\n"
         "adds r0, r0, #128\n"
         "1:\n"
@@ -232,7 +234,8 @@ static __attribute__((naked, noinline, unused)) void edgeq_strips_run_2(
         "2:\n"
         EDGEQ_LINES_ONE("#96", "#112", "#128")
         "add r0, r0, #256\n"
-        "subs r3, r3, #131072\n"
+#endif
+        "subs r3, r3, " EDGEQ_LINES_COUNT
         "bpl 1b\n"
         EDGEQ_STRIPS_LEAVE);
 }

@@ -28,9 +28,10 @@ edgeq_copy_words(const int8_t *from, int8_t *to, int32_t words) {
     }
 }
 
-/* Fills words, one at least. */
+/* Fills words, one at least: without memset, which would be linked for it. */
 static inline void edgeq_fill_words(uint32_t word, int8_t *to, int32_t words) {
     int8_t *const end = to + 4 * words;
+    __asm__("" : "+r"(word)); /* no constant of equal bytes */
     do {
         __builtin_memcpy(to, &word, sizeof word);
         to += 4;
