@@ -144,19 +144,6 @@ static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, in
 }
 #endif
 
-/* Fills a line of the ring with the zero point. */
-static __attribute__((noinline, unused)) void
-edgeq_plane_put_zeros(uint32_t zero_points, int32_t blocks, uint32_t *block) {
-    const uint32_t word = edgeq_sxtb16(zero_points);
-    for (; blocks > 0; --blocks) {
-        block[0] = word;
-        block[3] = word;
-        block[6] = word;
-        block[9] = word;
-        block += EDGEQ_LINES_BLOCK;
-    }
-}
-
 /* Lays out two pixels of a line, four channels of each as they are in the image. */
 static inline void edgeq_plane_put_two(uint32_t *block, uint32_t a, uint32_t b) {
     const uint32_t low = edgeq_pack_low(a, b), high = edgeq_pack_high(a, b);
@@ -221,7 +208,7 @@ static inline const int8_t *edgeq_plane_put_pairs(const int8_t *x, int32_t step,
 
 /* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
  * they are in the padding. */
-static __attribute__((noinline, unused)) void
+static __attribute__((noinline, cold, unused)) void
 edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, int32_t step,
                      uint32_t *block) {
     const int32_t pad = image->run_pad;
@@ -276,9 +263,7 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
         edgeq_plane_steps(image, (x == out ? image->input : image->output)[image->is_upright]);
     struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, to_steps.run);
     const int32_t blocks = ((width - 1) * stride + 4) >> 1;
-    for (int32_t i = 0; i < 3; ++i) {
-        edgeq_plane_put_zeros(zero_points, blocks, ring + i);
-    }
+    edgeq_fill_words(edgeq_sxtb16(zero_points), (int8_t *)ring, EDGEQ_LINES_BLOCK * blocks);
     for (int32_t c = 0; c < channel_count; c += EDGEQ_PLANE_GROUP) {
         /* The last group may begin before; the channels done are laid out, but not run. */
         const int32_t beyond = c + EDGEQ_PLANE_GROUP - channel_count;
@@ -291,12 +276,11 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
         for (int32_t i = 0; i < lines; ++i) {
             const int32_t top = i * stride - pad;
             for (; in_line < top + 3; ++in_line) {
-                if (in_line >= 0 && in_line < image->input[1]) {
-                    edgeq_plane_put_line(image, x + in_line * steps.line + c - first, steps.run,
-                                         ring + slot);
-                } else {
-                    edgeq_plane_put_zeros(zero_points, blocks, ring + slot);
-                }
+                const bool is_in = in_line >= 0 && in_line < image->input[1];
+                edgeq_plane_put_line(image,
+                                     is_in ? x + in_line * steps.line + c - first
+                                           : (const int8_t *)&zero_points,
+                                     is_in ? steps.run : 0, ring + slot);
                 if (stride == 1) { /* 0 1 2 0 1 2 */
                     slot = slot == 2 ? 0 : slot + 1;
                 } else { /* 0 1 2 1 0 1 2 */
