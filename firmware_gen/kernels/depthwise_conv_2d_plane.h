@@ -17,7 +17,8 @@
  * 127, if that lies above 2**s * (first(y) - 1) + b and not above 2**s * first(y) + b. For one
  * t, depthwise_plane.py finds s, m (next to M * 2**(t + 1 - n - s), M and n being the
  * multiplier and the shift to the right) and b with which this holds of every y that the
- * channel can give. */
+ * channel can give, but that the least need not begin at all; nor may the next one above begin
+ * at an accumulator that there is. */
 #ifndef EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 #define EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 

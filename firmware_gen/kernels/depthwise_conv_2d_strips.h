@@ -1,9 +1,9 @@
-/* DEPTHWISE_CONV_2D as depthwise_conv_2d_plane.h does it, several lines at a time: for short
- * lines of images, where turning the ring of three and beginning a channel anew cost as much as
- * the line. Eight lines of the four channels are laid out at once, line beside line for each
- * two pixels. All outputs that they give are written, by channel and line; then the lines that
- * the next outputs need too are moved to the front, and those after them laid out. Of the
- * input, nothing before the last line that is laid out is read again: the output may lie
+/* DEPTHWISE_CONV_2D as depthwise_conv_2d_plane.h does it, several lines at a time: for lines of
+ * images that are not long, where turning the ring of three and beginning a channel anew cost
+ * as much as the line. Eight lines of the four channels are laid out at once, line beside line
+ * for each two pixels. All outputs that they give are written, by channel and line; then the
+ * lines that the next outputs need too are moved to the front, and those after them laid out.
+ * Of the input, nothing before the last line that is laid out is read again: the output may lie
  * exactly over it, as there. */
 #ifndef EDGEQ_DEPTHWISE_CONV_2D_STRIPS_H
 #define EDGEQ_DEPTHWISE_CONV_2D_STRIPS_H
