@@ -36,6 +36,9 @@ class Memory:
     kind: Literal["flash", "ram"]
     origin: int
     nbytes: int
+    wait_states: int = 0  # core cycles that a read of data waits at least, at the board's clock
+    read_nbytes: int = 4  # that one read fetches
+    cache_nbytes: int = 0  # of the cache for data in front of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,8 @@ def _check(board: Board, where: str) -> None:
                 f"{where}: memory '{memory.name}' is {memory.nbytes} bytes at "
                 f"0x{memory.origin:08x}, must have some and end within 32 bits"
             )
+        if memory.read_nbytes == 0:
+            raise BoardError(f"{where}: memory '{memory.name}': read_nbytes is 0, must be more")
         for other in board.memories:
             if other is not memory and memory.origin <= other.origin < end:
                 raise BoardError(

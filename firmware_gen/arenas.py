@@ -16,6 +16,8 @@ from firmware_gen.linker_script import GUARD_NBYTES
 # Static memory of the program and the runtime at least, with slack to the linked images of all
 # cores and both compilers. The linker has the last word.
 PROGRAM_RAM_NBYTES = 320
+# What constants leave of the first ram besides, for a program that takes more than the least.
+SPARE_RAM_NBYTES = 1024
 
 _BUFFER = """\
 /* A buffer of {where}, as a pointer of which the compiler knows no more: from constant
@@ -48,6 +50,17 @@ def capacities(board: Board, stack_nbytes: int) -> tuple[int, ...]:
     """What each ram has for an arena; the first has the stack and the program's data too."""
     first, *others = (memory.nbytes for memory in board.of_kind("ram"))
     return (max(first - stack_nbytes - GUARD_NBYTES - PROGRAM_RAM_NBYTES, 0), *others)
+
+
+def free_for_constants(
+    board: Board, stack_nbytes: int, arenas: Sequence[int]
+) -> tuple[int, ...]:
+    """What each ram has left for constants, beside the arenas of a plan."""
+    first, *others = capacities(board, stack_nbytes)
+    used = (*arenas, *(0 for _ in others))
+    left = (first - SPARE_RAM_NBYTES, *others)
+    # An arena begins at a multiple of 16, so it may take 15 bytes more.
+    return tuple(max(nbytes - taken - 15, 0) for nbytes, taken in zip(left, used, strict=False))
 
 
 def section(arena: int) -> str:

@@ -122,13 +122,17 @@ def c_array(
     *,
     storage: str = "static const",
     align: int = 0,
+    section: str = "",
     note: str = "",
 ) -> str:
     """A one-dimensional array of integers with its values.
 
-    `align` > 0 asks for that alignment in bytes, by the attribute that both compilers know.
+    `align` > 0 asks for that alignment in bytes, by the attribute that both compilers know, and
+    `section` for a section other than the compiler's.
     """
-    attribute = f" __attribute__((aligned({align})))" if align else ""
+    asked = [f"aligned({align})"] if align else []
+    asked += [f"section({string_literal(section)})"] if section else []
+    attribute = f" __attribute__(({', '.join(asked)}))" if asked else ""
     head = f"{storage} {ctype} {name}[{len(values)}]{attribute} = {{".lstrip()
     body = wrap_values(integer(int(value), ctype) for value in values)
     return (comment(note) if note else "") + f"{head}\n{body}}};\n"

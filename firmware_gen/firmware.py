@@ -1,7 +1,7 @@
 """generate: a quantized graph and a board -> a folder of C that builds by itself.
 
 model.c, model.h, kernels/    the model: all that somebody else's firmware needs
-manifest.json                 which kernel serves each layer, and why the others do not
+manifest.json                 which kernel serves each layer, where its constants are, and why
 serial/                       the program: answers the host's requests on the UART
 samples.c, samples.h          inputs in flash, if asked for
 self_test.c, self_test.h      inputs and the outputs that the interpreter gives
@@ -22,7 +22,12 @@ from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
-from firmware_gen.arenas import PROGRAM_RAM_NBYTES, capacities, used_memories
+from firmware_gen.arenas import (
+    PROGRAM_RAM_NBYTES,
+    capacities,
+    free_for_constants,
+    used_memories,
+)
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
 from firmware_gen.layers import arranged, choose_kernels, scratch_of
@@ -41,6 +46,7 @@ from firmware_gen.vectors import (
     self_test_source,
     sources_of_samples,
 )
+from firmware_gen.weights import Room, WeightsInRam
 
 KERNELS = "kernels"
 SERIAL = "serial"
@@ -93,6 +99,7 @@ def generate(
     optimize_graph: bool = True,
     measured: bool = False,
     optimize: Optimize = DEFAULT,
+    weights_in_ram: WeightsInRam = "auto",
 ) -> GeneratedFirmware:
     """Write the firmware of a quantized graph for a board, or a board's name, into `folder`.
 
@@ -102,7 +109,10 @@ def generate(
     `optimize_graph` takes dead work out first (passes.optimize), which changes no output byte;
     digest and self-test stay those of `graph`, so that they check the optimized code too.
     `measured`: the firmware counts the cycles of each layer, and sends them (PROFILE).
-    `optimize` says what code is for (firmware_gen.optimize.MODES).
+    `optimize` says what code is for (firmware_gen.optimize.MODES). `weights_in_ram`: "auto"
+    copies constants of layers from flash into what rams have left at start-up, where the
+    board's file says that flash has wait states and enough of them are saved; "none"; or at
+    most so many bytes of the hottest on any board (docs/boards.md).
 
     Raises:
         GraphError: the graph is not quantized, or cannot be lowered to C.
@@ -131,6 +141,12 @@ def generate(
         digest=graph_digest(graph),
         measured=measured,
         layers_in_one=arrangement.why,
+        room=Room(
+            board.flash,
+            board.of_kind("ram"),
+            free_for_constants(board, stack_nbytes, plan.arenas),
+            weights_in_ram,
+        ),
     )
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)
@@ -139,7 +155,10 @@ def generate(
     with writing(folder):
         sources, example = _write_program(graph, board, folder, model, stored, self_test)
         levels, arenas = MODES[optimize].levels, used_memories(plan.arenas)
-        write_project(board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels, arenas)
+        copied = sorted(model.copied)
+        write_project(
+            board, folder, sources, INCLUDE_DIRS, stack_nbytes, levels, arenas, copied
+        )
     return GeneratedFirmware(
         folder,
         board,

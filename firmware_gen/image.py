@@ -17,7 +17,10 @@ from elftools.elf.sections import SymbolTableSection
 
 from edgeq.errors import ToolError
 
-ARENA = ".arena_"  # sections of arenas that are not in the first ram: this and its number
+# Sections of a ram, by this and its number: arenas, but for that of the first; constants of
+# layers that start-up copies there.
+ARENA = ".arena_"
+WEIGHTS = ".weights_"
 
 _HEAP = ("malloc", "calloc", "realloc", "free", "sbrk", "_sbrk", "_malloc_r", "_free_r")
 # Soft-float helpers: Arm IHI0043E, Run-time ABI, section 4.1.2 (tables 2 to 8), and the names
@@ -48,11 +51,11 @@ class Symbol:
 class MemoryUse:
     """Bytes that an image takes, gaps of alignment included, so that all of them must fit.
 
-    .data counts in flash (its initial values) and in ram.
+    .data counts in flash (its initial values) and in ram, and so do copied constants.
     """
 
     flash_nbytes: int  # from the first to the last that is loaded: the size of the .bin
-    ram_nbytes: int  # static: .data and .bss, with the first arena, up to the stack
+    ram_nbytes: int  # static: .data, copied constants, .bss with the first arena
     stack_nbytes: int  # reserved, with the guard below it
     sections: Mapping[str, int]  # sizes of all sections that take memory
 
@@ -78,7 +81,9 @@ def memory_use(elf: Path) -> MemoryUse:
             if section.name == ".stack":
                 stack = nbytes
                 ram.append(address)
-            elif flags & SH_FLAGS.SHF_WRITE and not section.name.startswith(ARENA):
+            elif section.name == f"{WEIGHTS}0" or (
+                flags & SH_FLAGS.SHF_WRITE and not section.name.startswith((ARENA, WEIGHTS))
+            ):
                 ram += [address, address + nbytes]
     return MemoryUse(
         flash_nbytes=last_address + len(last_bytes) - segments[0][0],

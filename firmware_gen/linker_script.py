@@ -2,8 +2,10 @@
 
 Image: vectors, code, constants and the initial values of .data in the first flash; .data, .bss
 (with the arena) and the stack, in this order, in the first ram; arenas beside the first in
-the other rams. Symbols for the startup code:
-edgeq_data_load/start/end, edgeq_bss_start/end, edgeq_stack_guard/bottom/top.
+the other rams. Constants of layers that are copied into a ram are the first there, but for
+.data. Symbols for the startup code: edgeq_data_load/start/end, edgeq_bss_start/end,
+edgeq_stack_guard/bottom/top, and edgeq_copies, a table of (load, start, end) up to
+edgeq_copies_end.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ SECTIONS
 
     .text : ALIGN(4) { *(.text .text.*) } > flash
 
-    .rodata : ALIGN(16) { *(.rodata .rodata.*) . = ALIGN(4); } > flash
+    .rodata : ALIGN(16) { *(.rodata .rodata.*) . = ALIGN(4);@copies@ } > flash
 
     .data : ALIGN(16)
     {
@@ -47,7 +49,7 @@ SECTIONS
     } > ram AT > flash
     edgeq_data_load = LOADADDR(.data);
 
-@arenas@    .bss (NOLOAD) : ALIGN(16)
+@copied@@arenas@    .bss (NOLOAD) : ALIGN(16)
     {
         edgeq_bss_start = .;
         *(.bss .bss.* COMMON)
@@ -87,10 +89,36 @@ _ARENA = """\
 """
 
 
+_COPIED = """\
+    /* Constants of layers, copied into '@name@'. */
+    .weights_@number@ : ALIGN(16)
+    {
+        *(.edgeq_weights.@number@)
+        . = ALIGN(16);
+    } > @region@ AT > flash
+
+"""
+# Within .rodata: GNU ld takes a section of such numbers alone for one that is written.
+_COPIES = """
+
+        edgeq_copies = .;
+@rows@        edgeq_copies_end = .;
+   """
+_ROW = """\
+        LONG(LOADADDR(.weights_@number@))
+        LONG(ADDR(.weights_@number@))
+        LONG(ADDR(.weights_@number@) + SIZEOF(.weights_@number@))
+"""
+
+
 def linker_script(
-    board: Board, stack_nbytes: int = STACK_NBYTES, arenas: Sequence[int] = ()
+    board: Board,
+    stack_nbytes: int = STACK_NBYTES,
+    arenas: Sequence[int] = (),
+    copied: Sequence[int] = (),
 ) -> str:
-    """The text of the linker script; `arenas`: numbers of the rams that hold a further arena.
+    """The text of the linker script; `arenas`: numbers of the rams that hold a further arena,
+    `copied`: of those that hold constants of layers.
 
     Raises:
         BoardError: the stack is not a multiple of 8 bytes (Arm IHI0042F, AAPCS, section
@@ -105,6 +133,7 @@ def linker_script(
             f"{board.name}: stack of {stack_nbytes} bytes, must be smaller than the ram of "
             f"{board.ram.nbytes} bytes"
         )
+    rows = "".join(_of_ram(_ROW, board, number) for number in copied)
     values = {
         "title": board.title.replace("*/", "* /"),
         "flash_origin": f"0x{board.flash.origin:08x}",
@@ -113,7 +142,11 @@ def linker_script(
         "ram_nbytes": str(board.ram.nbytes),
         "stack_nbytes": str(stack_nbytes),
         "guard_nbytes": str(GUARD_NBYTES),
-        "regions": "".join(_of_ram(_REGION, board, number) for number in arenas),
+        "regions": "".join(
+            _of_ram(_REGION, board, number) for number in sorted({*arenas, *copied} - {0})
+        ),
+        "copies": _filled(_COPIES, {"rows": rows}) if copied else "",
+        "copied": "".join(_of_ram(_COPIED, board, number) for number in copied),
         "arenas": "".join(_of_ram(_ARENA, board, number) for number in arenas),
     }
     return _filled(_TEMPLATE, values)
@@ -124,6 +157,7 @@ def _of_ram(template: str, board: Board, number: int) -> str:
     values = {
         "name": memory.name.replace("*/", "* /"),
         "number": str(number),
+        "region": f"ram_{number}" if number else "ram",
         "origin": f"0x{memory.origin:08x}",
         "nbytes": str(memory.nbytes),
     }

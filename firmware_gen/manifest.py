@@ -1,4 +1,4 @@
-"""manifest.json: which kernel serves each layer, and why no other."""
+"""manifest.json: which kernel serves each layer, where its constants are, and why no other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from firmware_gen.kernels.kernel import LayerCode
 from firmware_gen.layers import Choice
 from firmware_gen.optimize import Optimize
 from firmware_gen.shared_copies import Copies
+from firmware_gen.weights import Copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ class ManifestLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestConstants:
+    """Where the constants of a function that multiplies are while it runs.
+
+    Cycles are those of a run at the board's clock, at the least (edgeq/memory/constants.py).
+    """
+
+    layer: str  # the C function: of a layer, or of a part
+    nbytes: int
+    memory: str  # of the board's file: its flash, or the ram into which they are copied
+    readings: int  # of all of them, in a run; estimated
+    wait_cycles: int  # that the core waits for them there
+    saved_cycles: int  # by the copy
+    why_not: str  # why they stay in flash; "" of a copy
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The kernels of one model on one core."""
 
@@ -51,6 +68,7 @@ class Manifest:
     optimize: Optimize
     layers_in_one: str  # why layers are one by rows, or apart; "" if nothing was arranged
     layers: tuple[ManifestLayer, ...]
+    constants: tuple[ManifestConstants, ...] = ()  # empty: model.c is for no board
 
     def json(self) -> str:
         """The text of manifest.json."""
@@ -64,6 +82,7 @@ def manifest(
     code: Sequence[LayerCode],
     copies: Copies,
     layers_in_one: str,
+    copied: Sequence[Copied] = (),
 ) -> Manifest:
     """The choices, with what became of each in C."""
     layers = tuple(
@@ -81,7 +100,19 @@ def manifest(
         )
         for node, choice, parts in zip(graph.nodes, choices, code, strict=True)
     )
-    return Manifest(graph.name, graph.rounding, optimize, layers_in_one, layers)
+    constants = tuple(
+        ManifestConstants(
+            c.function,
+            c.nbytes,
+            c.memory,
+            c.readings,
+            c.home.wait_cycles,
+            c.home.saved_cycles,
+            c.home.why,
+        )
+        for c in copied
+    )
+    return Manifest(graph.name, graph.rounding, optimize, layers_in_one, layers, constants)
 
 
 def _parts(choice: Choice, code: LayerCode, copies: Copies) -> tuple[ManifestPart, ...]:

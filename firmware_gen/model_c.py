@@ -28,6 +28,7 @@ from firmware_gen.manifest import Manifest, manifest
 from firmware_gen.model_h import location, model_header, tensor_text
 from firmware_gen.optimize import MODES, Optimize
 from firmware_gen.shared_copies import Copies
+from firmware_gen.weights import Room, place_constants, section
 
 _NOTE = """\
 The model "{name}": constants, one function a layer, and the calls in order. Fixed-point \
@@ -54,6 +55,7 @@ class ModelCode:
     layer_nbytes: Mapping[str, int]  # the same by C name of a layer
     called: tuple[str, ...]  # C names of the layers that edgeq_model_run calls, in order
     manifest: Manifest  # which kernel serves each layer, and why no other
+    copied: frozenset[int] = frozenset()  # numbers of the rams that constants are copied into
 
 
 def model_code(
@@ -65,13 +67,15 @@ def model_code(
     digest: bytes | None = None,
     measured: bool = False,
     layers_in_one: str = "",
+    room: Room | None = None,
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
     The plan must hold the scratch of these kernels (`layers.scratch_of`), in the same mode.
 
     `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
-    counts the cycles of each layer (profiled.py). `layers_in_one` is for the manifest.
+    counts the cycles of each layer (profiled.py). `layers_in_one` is for the manifest. `room`:
+    what of a board's rams constants may have (weights.py); None: all are in flash.
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -83,6 +87,8 @@ def model_code(
     choices = choose_kernels(graph, target, optimize)
     writer = _Writer(graph, plan, choices, measured)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
+    copied = place_constants(choices, code, room, optimize) if room else ()
+    writer.ram_of = {c.function: c.home.ram for c in copied if c.home.ram is not None}
     headers = sorted({name for choice in choices for name in choice.headers()})
     called = tuple(n for n, c in zip(writer.names, code, strict=True) if c.calls)
     nbytes = [layer.constant_nbytes() for layer in code]
@@ -101,7 +107,8 @@ def model_code(
         constant_nbytes=sum(nbytes),
         layer_nbytes=dict(zip(writer.names, nbytes, strict=True)),
         called=called,
-        manifest=manifest(graph, optimize, choices, code, copies, layers_in_one),
+        manifest=manifest(graph, optimize, choices, code, copies, layers_in_one, copied),
+        copied=frozenset(writer.ram_of.values()),
     )
 
 
@@ -115,6 +122,7 @@ class _Writer:
         self.graph = graph
         self.plan = plan
         self.choices = choices
+        self.ram_of: Mapping[str, int] = {}  # C function -> ram that its constants are in
         self.names = tuple(choice.layer.name for choice in choices)
         self.offset_of = {name: location("input", i) for i, name in enumerate(graph.inputs)}
         for node, choice in zip(graph.nodes, choices, strict=True):
@@ -250,14 +258,37 @@ class _Writer:
         if not code.calls:
             return c_text.comment(f"{note}\nNo code: the output is the input's bytes.")
         parts = "".join(
-            _function_text(f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out")
+            self._function_text(
+                f"{layer}_{role}", part, copies, "", "const int8_t *x, int8_t *out"
+            )
             for role, part in code.parts.items()
         )
         noinline = "__attribute__((noinline)) "
         return (
             f"{c_text.comment(note)}{parts}"
-            f"{_function_text(layer, code, copies, noinline, 'void')}"
+            f"{self._function_text(layer, code, copies, noinline, 'void')}"
         )
+
+    def _function_text(
+        self, name: str, code: LayerCode, copies: Copies, attribute: str, arguments: str
+    ) -> str:
+        """The constants and the function of a layer."""
+        ram = self.ram_of.get(name)
+        constants = "".join(
+            c_text.c_array(
+                c.ctype,
+                f"{name}_{c.role}",
+                np.asarray(c.values).ravel().tolist(),
+                # In a section of its own, compilers align an array no more than they must.
+                align=0 if ram is None else 4,
+                section="" if ram is None else section(ram),
+                note=c.note,
+            )
+            + "\n"
+            for c in code.constants
+        )
+        body = copies.body(code)
+        return f"{constants}static {attribute}void {name}({arguments}) {{\n{body}}}\n"
 
     def _run(self, code: list[LayerCode]) -> str:
         called = [n for n, parts in zip(self.names, code, strict=True) if parts.calls]
@@ -283,20 +314,6 @@ class _Writer:
 
 def _place_of(plan: MemoryPlan, name: str) -> tuple[int, int]:
     return plan.placements[name].arena, plan.placements[name].offset
-
-
-def _function_text(
-    name: str, code: LayerCode, copies: Copies, attribute: str, arguments: str
-) -> str:
-    """The constants and the function of a layer."""
-    constants = "".join(
-        c_text.c_array(
-            c.ctype, f"{name}_{c.role}", np.asarray(c.values).ravel().tolist(), note=c.note
-        )
-        + "\n"
-        for c in code.constants
-    )
-    return f"{constants}static {attribute}void {name}({arguments}) {{\n{copies.body(code)}}}\n"
 
 
 def _pointer_macros(text: str) -> str:

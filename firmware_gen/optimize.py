@@ -32,13 +32,16 @@ class Mode:
     # What model.c defines for kernels whose code is longer to be faster: EDGEQ_FOR_SPEED
     # or EDGEQ_FOR_SIZE. They give the same bytes.
     define: str | None = None
+    # Constants are copied to a ram where that saves so many cycles a run for each byte of it;
+    # None: nowhere.
+    cycles_a_byte: float | None = None
 
 
 # Of a network's multiplications, as a share: 950 bytes must do 0.1 % of them, or 1 %.
 MODES: Mapping[Optimize, Mode] = MappingProxyType(
     {
-        "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0, "EDGEQ_FOR_SPEED"),
-        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6),
+        "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0, "EDGEQ_FOR_SPEED", 0.0),
+        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6, None, 1.0),
         "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5, "EDGEQ_FOR_SIZE"),
     }
 )

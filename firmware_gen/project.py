@@ -159,24 +159,25 @@ def write_project(
     stack_nbytes: int = STACK_NBYTES,
     levels: Levels = LEVELS,
     arenas: Sequence[int] = (),
+    copied: Sequence[int] = (),
 ) -> None:
     """Write all that makes `folder` buildable but the application's and the model's own files.
 
     `sources` and `include_dirs` are relative to the folder, with forward slashes; the runtime
-    adds its own. `arenas` as in `linker_script`.
+    adds its own. `arenas` and `copied` as in `linker_script`.
 
     Raises:
         BoardError: the board names an unknown driver, or a setting is missing or unknown.
     """
-    header = drivers.board_header(board)
-    script = linker_script(board, stack_nbytes, arenas)
+    header = drivers.board_header(board, has_copies=bool(copied))
+    script = linker_script(board, stack_nbytes, arenas, copied)
     runtime = folder / RUNTIME
     runtime.mkdir(parents=True, exist_ok=True)
-    copied = [drivers.runtime_folder() / name for name in drivers.HEADERS]
-    copied += drivers.runtime_sources(board)
+    files = [drivers.runtime_folder() / name for name in drivers.HEADERS]
+    files += drivers.runtime_sources(board)
     if _is_uf2(board):
-        copied.append(drivers.runtime_folder() / "make_uf2.py")
-    for path in copied:
+        files.append(drivers.runtime_folder() / "make_uf2.py")
+    for path in files:
         shutil.copyfile(path, runtime / path.name)
     (runtime / "edgeq_board.h").write_text(header, encoding="utf-8")
     (folder / LINKER_SCRIPT).write_text(script, encoding="utf-8")

@@ -23,7 +23,7 @@ from typing import Literal
 from edgeq.board import Board
 from edgeq.errors import BoardError, ToolError
 from firmware_gen.cores import core_of
-from firmware_gen.image import ARENA, MemoryUse, audit_image, memory_use, symbol_map
+from firmware_gen.image import ARENA, WEIGHTS, MemoryUse, audit_image, memory_use, symbol_map
 
 CompilerName = Literal["gcc", "zig"]
 Progress = Callable[[str], None]
@@ -208,18 +208,25 @@ def compile_and_link(
 
 
 def _memories(board: Board, use: MemoryUse) -> tuple[MemoryTaken, ...]:
-    """The first flash and the first ram, and the rams that hold a further arena."""
+    """The first flash and the first ram, and the rams that hold an arena or constants too."""
     flash, rams = board.flash, board.of_kind("ram")
     static = use.ram_nbytes + use.stack_nbytes
     has_several = any(name.startswith(ARENA) for name in use.sections)
-    holds = f"data, {'first ' if has_several else ''}arena, stack of {use.stack_nbytes:,}"
+    weights = [use.sections.get(f"{WEIGHTS}{number}", 0) for number in range(len(rams))]
+    copied = f"constants of {weights[0]:,}, " if weights[0] else ""
+    arena = f"{'first ' if has_several else ''}arena"
+    holds = f"data, {copied}{arena}, stack of {use.stack_nbytes:,}"
     found = [
         MemoryTaken(flash.name, "flash", use.flash_nbytes, flash.nbytes, "code, constants"),
         MemoryTaken(rams[0].name, "ram", static, rams[0].nbytes, holds),
     ]
-    for number, memory in enumerate(rams):
-        if used := use.sections.get(f"{ARENA}{number}", 0):
-            found.append(MemoryTaken(memory.name, "ram", used, memory.nbytes, "arena"))
+    for number, memory in enumerate(rams[1:], 1):
+        used = use.sections.get(f"{ARENA}{number}", 0)
+        what = ["arena"] if used else []
+        what += [f"constants of {weights[number]:,}"] if weights[number] else []
+        used += weights[number]
+        if used:
+            found.append(MemoryTaken(memory.name, "ram", used, memory.nbytes, ", ".join(what)))
     return tuple(found)
 
 

@@ -81,6 +81,8 @@ def test_an_unknown_board_gets_the_nearest_name(name: str, nearest: str) -> None
         ('kind = "ram"', 'kind = "flash"', "no memory of kind 'ram'"),
         ("origin = 0x20000000", "origin = 0x100", "'ssram1' and 'ssram23' overlap"),
         ("nbytes = 0x400000 },\n]", "nbytes = 0 },\n]", "'ssram23' is 0 bytes"),
+        ("0x20000000,", "0x20000000, read_nbytes = 0,", "'ssram23': read_nbytes is 0, must"),
+        ("0x20000000,", "0x20000000, wait_states = -1,", "wait_states: is -1, must be a whole"),
         ("origin = 0x20000000", "origin = 0xffffffff", "must have some and end within 32 bits"),
         ("sources = [", "sources = [3, ", "must be a list of texts"),
         ('[uart]\nkind = "cmsdk"', "[uart]\nkind = 1", "uart: kind: is 1, must be a text"),

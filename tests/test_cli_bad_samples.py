@@ -43,7 +43,7 @@ BAD_SAMPLES = {
 @pytest.fixture(name="bad_files")
 def _bad_files(edgeq_command: CommandLine) -> CommandLine:
     """Adds to the files of `edgeq_command`, in whose folder the test runs."""
-    pillow = pytest.importorskip("PIL.Image")
+    pillow = pytest.importorskip("PIL.Image", reason="pip install pillow")
     x = load_digits()[0][:50]
     for name, value in (("inf", np.inf), ("huge", 3e38)):
         damaged = x.copy()

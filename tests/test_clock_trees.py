@@ -55,6 +55,13 @@ READY = {
     "nrf52": [(0x40000000, 1, 0x40000100, 1)],
     "lm3s6965": [(0x400FE034, 0x1B, 0x400FE050, 1 << 6)],  # at 2.75 V the PLL locks
 }
+# Where a flash interface has its wait states, and core clocks in one of its clocks.
+LATENCY = {
+    "stm32f4": (0x40023C00, 0xF, 1),
+    "stm32l4": (0x40022000, 0xF, 1),
+    "stm32g0": (0x40022000, 0x7, 1),
+    "stm32h7": (0x52002000, 0xF, 2),
+}
 # Values after reset that the start-up code builds upon.
 AFTER_RESET = {
     "stm32f4": {0x40023810: 0, 0x40007000: 0xC000},
@@ -303,6 +310,9 @@ def test_the_registers_give_the_clock_and_the_baud_rate_of_the_board_file(
     assert clocks["uart"] == board.uart.clock_hz
     assert baud_of(registers, board, clocks["uart"]) == pytest.approx(board.uart.baud, rel=0.01)
     check_pins(registers, board)
+    if board.clock.kind in LATENCY:
+        address, mask, clocks_each = LATENCY[board.clock.kind]
+        assert board.flash.wait_states == (registers[address] & mask) * clocks_each
 
 
 def test_a_dead_crystal_leaves_the_clock_as_it_should_be(

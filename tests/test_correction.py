@@ -62,7 +62,7 @@ def test_equalization_rescues_a_network_made_to_need_it() -> None:
 
 def test_the_figure_of_equalization_shows_what_is_measured() -> None:
     """docs/equalization.svg and the table beside it, made by tools/draw_equalization.py."""
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="pip install matplotlib")
     sys.path.insert(0, str(ROOT / "tools"))
     tool = importlib.import_module("draw_equalization")
     figure = (ROOT / "docs/equalization.svg").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from firmware_matrix import board_of, linked
 from integer_networks import SAME3, IntegerNetwork, inputs_of
 
@@ -11,29 +12,37 @@ from edgeq.graph import Graph
 from edgeq.ops.window import Window
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
+from firmware_gen.optimize import MODES, Optimize
 
-# The loop takes 64 taps a round in two halves, after the first two.
+# The loop takes 16, 32 or 64 taps a round, by mode, after the first two.
 TAPS = (*range(4, 76, 4), 124, 128, 132, 136, 196, 256, 260, 264)
 HALF3 = Window(3, 3, 2, 2, pad_top=0, pad_bottom=1, pad_left=0, pad_right=1)
 
 
-def kernels(folder: Path, graph: Graph) -> set[str]:
+def kernels(folder: Path, graph: Graph, optimize: Optimize = "speed") -> set[str]:
     """The kernels of the layers, each giving the interpreter's bytes on the M4."""
-    firmware = generate(graph, "mps2_an386", folder, self_test=0)
+    firmware = generate(graph, "mps2_an386", folder, self_test=0, optimize=optimize)
     with linked(build(firmware).elf, board_of("m4"), "virtual") as link:
         found = verify(link, graph, [inputs_of(graph, 2)])
     assert found.is_equal, [d.output for d in found.differences]
     return {layer.kernel for layer in firmware.model.manifest.layers}
 
 
-def test_every_number_of_taps_is_multiplied_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimize", MODES)
+def test_every_number_of_taps_is_multiplied_once(optimize: Optimize, tmp_path: Path) -> None:
     net = IntegerNetwork((1, 3, 3, 4), seed=1, input_zero_point=-128)
     x = "input"
     outputs = []
     for taps in TAPS[1:]:
         x = net.conv(x, taps, Window(1, 1), zero_point=-128)
         outputs.append(x)
-    assert kernels(tmp_path, net.build(*outputs)) == {"dsp"}
+    assert kernels(tmp_path, net.build(*outputs), optimize) == {"dsp"}
+
+
+def test_an_image_of_more_pixels_than_16_bits_count_is_taken_by_rows(tmp_path: Path) -> None:
+    net = IntegerNetwork((1, 301, 109, 4), seed=3, input_zero_point=-128)
+    x = net.conv("input", 5, Window(1, 1), zero_point=-128)
+    assert kernels(tmp_path, net.build(x)) == {"dsp"}
 
 
 def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_only_the_kernels_in_use_are_in_the_folder(tmp_path: Path) -> None:
         "conv_2d.h",
         "edgeq_arith.h",
         "edgeq_narrow.h",
+        "edgeq_sums.h",
         "edgeq_window.h",
         "fully_connected_pairs.h",
         "max_pool_2d.h",

@@ -203,6 +203,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "patch",
         "pixel_sum",
         "row",
+        "sums",
         "tile",
         "tile_code",
         "widen",

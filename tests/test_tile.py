@@ -194,7 +194,8 @@ def test_a_channel_with_one_result_needs_no_weights() -> None:
     p = (int(tile.words[0, 0]) - int(tile.words[0, 1])) % 2**32
     factor = int(tile.words[0, 4 + 4 + 1])
     more = (int(tile.words[0, -1]) + 128) % 256 - 128
-    assert (p * factor >> 32) + tile.half + more >> tile.t == 5
+    half = half_of(op.output_zero_point, tile.t)
+    assert (p * factor >> 32) + half + more >> tile.t == 5
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from edgeq.board import Board, load_board
-from edgeq.cli.firmware import built, quantized_model
+from edgeq.cli.firmware import built, constants_picture, quantized_model
 from edgeq.cli.output import (
     BoardOption,
     CompilerOption,
@@ -18,7 +18,9 @@ from edgeq.cli.output import (
     ModelArgument,
     OptimizeOption,
     Purpose,
+    WeightsOption,
     show,
+    weights_in_ram,
 )
 from edgeq.data import read_input
 from edgeq.errors import ToolError
@@ -51,11 +53,14 @@ def generate_command(
     samples: SamplesOption = None,
     optimize_for: OptimizeOption = Purpose.balanced,
     measured: MeasuredOption = False,
+    weights: WeightsOption = "auto",
     why: WhyOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write C firmware for a board: a folder that builds as it is, without edgeq."""
-    firmware = _generated(model, load_board(board), output, samples, optimize_for, measured)
+    firmware = _generated(
+        model, load_board(board), output, samples, optimize_for, measured, weights
+    )
     files = sorted(p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file())
     record = {
         "folder": output,
@@ -71,6 +76,7 @@ def generate_command(
         json,
         record,
         _kernels(firmware, why),
+        constants_picture(firmware),
         f"{output}: {len(files)} files for {firmware.board.title}\n"
         f"arena {firmware.plan.arena_nbytes:,} bytes, constants "
         f"{firmware.model.constant_nbytes:,} bytes, rounding {firmware.graph.rounding}\n"
@@ -86,11 +92,14 @@ def build_command(
     samples: SamplesOption = None,
     optimize_for: OptimizeOption = Purpose.balanced,
     measured: MeasuredOption = False,
+    weights: WeightsOption = "auto",
     why: WhyOption = False,
     json: JsonOption = False,
 ) -> None:
     """Generate firmware and build it; prints flash and RAM as the linked ELF has them."""
-    firmware = _generated(model, load_board(board), output, samples, optimize_for, measured)
+    firmware = _generated(
+        model, load_board(board), output, samples, optimize_for, measured, weights
+    )
     result = built(firmware, compiler)
     bound = _stack_bound(result.elf, firmware.board)
     record = {
@@ -105,6 +114,7 @@ def build_command(
         json,
         record,
         _kernels(firmware, why),
+        constants_picture(firmware),
         picture.memory_picture(firmware.board, result.memories),
         picture.stack_text(bound, result.stack_nbytes),
         f"{result.elf} by {result.compiler}, rounding {firmware.graph.rounding}",
@@ -168,6 +178,7 @@ def _generated(
     samples: Path | None,
     optimize_for: Purpose,
     measured: bool,
+    weights: str,
 ) -> GeneratedFirmware:
     from firmware_gen import generate
 
@@ -180,4 +191,5 @@ def _generated(
         samples=stored,
         optimize=optimize_for.value,
         measured=measured,
+        weights_in_ram=weights_in_ram(weights),
     )

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 
 from edgeq.board import Board, board_names, load_board
@@ -26,11 +27,13 @@ from edgeq.cli.output import (
     ModelArgument,
     OptimizeOption,
     Purpose,
+    WeightsOption,
     console,
     plain,
     progress_bar,
     say,
     show,
+    weights_in_ram,
 )
 from edgeq.data import read_input
 from edgeq.digest import graph_digest
@@ -41,6 +44,7 @@ from edgeq.importers import read_model
 from edgeq.memory import plan_memory
 from edgeq.passes import optimize
 from edgeq.report import firmware as picture
+from edgeq.report.constants import constants_picture as picture_of_constants
 from edgeq.stream import Link, OutputFormat, Recorder, Result, open_link
 from edgeq.stream.recorder import decode_outputs
 from edgeq.stream.verify import Verification, verify
@@ -117,6 +121,11 @@ def built(firmware: GeneratedFirmware, compiler: Compiler | None) -> BuildResult
     from firmware_gen import build
 
     return build(firmware, compiler.value if compiler else None, progress=say)
+
+
+def constants_picture(firmware: GeneratedFirmware) -> RenderableType:
+    """Which constants are copied into a ram, and why the others are not."""
+    return picture_of_constants(firmware.model.manifest.constants, firmware.board)
 
 
 def emulate_command(
@@ -241,10 +250,12 @@ def verify_command(
     count: Annotated[int | None, typer.Option(min=1, help="Only the first COUNT.")] = None,
     input_scale: InputScaleOption = None,
     optimize_for: OptimizeOption = Purpose.balanced,
+    weights: WeightsOption = "auto",
     baud: BaudOption = 115_200,
     json: JsonOption = False,
 ) -> None:
     """Send inputs to a board and compare every byte of its outputs with the interpreter."""
+    wanted = weights_in_ram(weights)
     graph = quantized_model(model)
     x = read_input(graph, data, input_scale, count, say)
     if port is not None and board:
@@ -254,7 +265,8 @@ def verify_command(
     with ExitStack() as stack:
         where = port or f"{board} ({emulator.value})"
         if port is None:
-            emulated = _emulated(graph, load_board(board), emulator, compiler, optimize_for)
+            target = load_board(board)
+            emulated = _emulated(graph, target, emulator, compiler, optimize_for, wanted)
             port = stack.enter_context(emulated)
         link = stack.enter_context(open_link(port, baud))
         with progress_bar("verifying") as progress:
@@ -290,12 +302,20 @@ def _emulated(
     emulator: EmulatorKind,
     compiler: Compiler | None,
     optimize_for: Purpose,
+    weights: Literal["auto", "none"] | int,
 ) -> Iterator[str]:
     """The port of an emulated board that runs the graph."""
     from firmware_gen import generate
 
     with tempfile.TemporaryDirectory(prefix="edgeq-verify-") as folder:
-        firmware = generate(graph, board, folder, self_test=0, optimize=optimize_for.value)
+        firmware = generate(
+            graph,
+            board,
+            folder,
+            self_test=0,
+            optimize=optimize_for.value,
+            weights_in_ram=weights,
+        )
         result = built(firmware, compiler)
         with start(result.elf, board, emulator.value) as machine:
             yield machine.port

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -62,6 +62,34 @@ OptimizeOption = Annotated[
         "--optimize", help="What the code is for; the bytes that it computes are the same."
     ),
 ]
+
+
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        "--weights-in-ram",
+        metavar="auto|none|BYTES",
+        help="Copy constants from flash into ram at start-up: where the board's file says that "
+        "it pays, never, or at most so many bytes on any board.",
+    ),
+]
+
+
+def weights_in_ram(text: str) -> Literal["auto", "none"] | int:
+    """What --weights-in-ram asks for.
+
+    Raises:
+        DataError: it is none of the words, nor a whole number.
+    """
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return "none"
+    if not text.isdecimal():
+        raise DataError(
+            f"--weights-in-ram is '{text}', must be auto, none or a number of bytes"
+        )
+    return int(text)
 
 
 class RoundingKind(StrEnum):

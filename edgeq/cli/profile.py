@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -21,22 +21,26 @@ from edgeq.cli.output import (
     JsonOption,
     OptimizeOption,
     Purpose,
+    WeightsOption,
     console,
     progress_bar,
     say,
     show,
+    weights_in_ram,
 )
 from edgeq.data import read_array, to_input
 from edgeq.emulator.cycles import cycle_model
 from edgeq.errors import DataError, EmulatorError, ToolError
 from edgeq.graph import Array, Graph
 from edgeq.report import profile as picture
+from edgeq.report.constants import waits_text
 from edgeq.report.profile import ModelProfile
 from edgeq.stream import open_link
 from edgeq.stream.measure import measure
 from edgeq.stream.verify import verify
 
 if TYPE_CHECKING:
+    from firmware_gen.manifest import ManifestConstants
     from firmware_gen.toolchain import BuildResult
 
 _TIMEOUT_S = 60.0  # of one inference on a board
@@ -55,6 +59,7 @@ def profile_command(
     count: Annotated[int, typer.Option(min=1, help="Mean over the first COUNT inputs.")] = 1,
     input_scale: InputScaleOption = None,
     optimize_for: OptimizeOption = Purpose.balanced,
+    weights: WeightsOption = "auto",
     elf: Annotated[
         Path | None, typer.Option(help="Profile a function of this firmware instead.")
     ] = None,
@@ -79,20 +84,28 @@ def profile_command(
         raise DataError("profile takes a model, or --elf with --function")
     graph = quantized_model(model)
     inputs = inputs_of(graph, data, count, input_scale)
-    found = profile_model(graph, target, compiler, inputs, optimize_for)
+    found = profile_model(
+        graph, target, compiler, inputs, optimize_for, weights_in_ram(weights)
+    )
     if port is not None:
         with open_link(port, baud, _TIMEOUT_S) as link, progress_bar("measuring") as progress:
             counted = measure(link, graph, target.name, found.called, inputs, progress)
         counts = dict(zip(found.called, counted.counts, strict=True))
         profile = picture.with_counts(found.profile, counted.kind, counts, counted.runs)
         found = replace(found, profile=profile)
-    record = {"profile": found.profile, "build": found.build, "equal": found.is_equal}
+    record = {
+        "profile": found.profile,
+        "build": found.build,
+        "equal": found.is_equal,
+        "constants": found.constants,
+    }
     show(
         json,
         record,
         picture.profile_table(found.profile, console.width),
         picture.profile_bars(found.profile),
         picture.profile_notes(found.profile),
+        waits_text(found.constants, target),
     )
     if not found.is_equal:
         raise EmulatorError(f"{graph.name}: the outputs differ from the interpreter's")
@@ -120,6 +133,7 @@ class Profiled:
     is_equal: bool
     ticks: tuple[int, ...]  # of the firmware's own clock, by input
     called: tuple[str, ...]  # C names of the layers with code, in order
+    constants: tuple[ManifestConstants, ...]  # where they are
 
 
 def inputs_of(
@@ -148,6 +162,7 @@ def profile_model(
     compiler: Compiler | None,
     inputs: Sequence[Array],
     optimize_for: Purpose = Purpose.balanced,
+    weights_in_ram: Literal["auto", "none"] | int = "auto",
 ) -> Profiled:
     """Build a graph's firmware, run it on the virtual board, and measure each inference.
 
@@ -172,7 +187,14 @@ def profile_model(
     from firmware_gen.image import read_symbols
 
     with tempfile.TemporaryDirectory(prefix="edgeq-profile-") as folder:
-        firmware = generate(graph, board, folder, self_test=0, optimize=optimize_for.value)
+        firmware = generate(
+            graph,
+            board,
+            folder,
+            self_test=0,
+            optimize=optimize_for.value,
+            weights_in_ram=weights_in_ram,
+        )
         result = build(firmware, compiler.value if compiler else None, progress=say)
         image = read_image(result.elf)
         code = firmware.model
@@ -194,4 +216,5 @@ def profile_model(
         stack_top,
         firmware_bounds(image, board.core),
     )
-    return Profiled(profile, result, found.is_equal, found.ticks, code.called)
+    constants = code.manifest.constants
+    return Profiled(profile, result, found.is_equal, found.ticks, code.called, constants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -32,12 +33,12 @@ from firmware_gen.kernels.tile import (
     TAPS,
     padded_taps,
     tile_of,
-    tile_parameters,
     why_no_tile,
 )
 
 PATCH_ROW = 20  # EDGEQ_CONV_2D_PATCH_ROW
 MOST_TAPS = (1 << 14) - 1  # bytes of two widened pixels, and all sizes, fit 16 bits
+MOST_IN_WINDOW = (1 << 8) - 1
 
 
 def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
@@ -68,6 +69,9 @@ def why_not_dsp(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None
     largest = max(*layer.inputs[0].shape, *layer.outputs[0].shape, rows.shape[1])
     if reason is None and largest > MOST_TAPS:
         reason = f"a size is {largest}, the kernel wants at most {MOST_TAPS}"
+    widest = max(dataclasses.astuple(op.window))
+    if reason is None and widest > MOST_IN_WINDOW:
+        reason = f"{widest} in the window, the kernel wants at most {MOST_IN_WINDOW}"
     return reason
 
 
@@ -89,7 +93,7 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     window = op.window
     _, height, width, channels = layer.inputs[0].shape
     _, out_h, out_w, out_channels = layer.outputs[0].shape
-    if is_pointwise(window):  # the image is one row
+    if is_pointwise(window) and height * width <= MOST_TAPS:  # the image is one row
         height, width, out_h, out_w = 1, height * width, 1, out_h * out_w
     row_taps = window.filter_w * channels
     is_nines = (window.filter_h, row_taps) == (3, 9)
@@ -97,13 +101,17 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     has_edges = not is_inside(window, layer.shapes()[0])
     has_nine_edges = _is_gathered_by_rows(op, *layer.shapes())
     is_even = not has_edges and (out_h == 1 or out_w % 2 == 0)  # runs take all pixels
-    is_word = row_taps == TAPS != channels and _has_rows(window) and width * channels >= TAPS
+    has_word_edges = has_edges and _has_word_rows(op, *layer.shapes())
+    has_other_edges = has_edges and not (has_nine_edges or has_word_edges)
+    has_pairs = not (has_runs and (has_nine_edges or is_even))
     needs = {
-        "EDGEQ_CONV_2D_WORD_ROWS": is_word,
-        "EDGEQ_CONV_2D_PAIRS": not (has_runs and (has_nine_edges or is_even)),
+        "EDGEQ_CONV_2D_WORD_ROWS": has_pairs and has_word_edges,
+        "EDGEQ_CONV_2D_ROWS": has_pairs and not has_word_edges,
+        "EDGEQ_CONV_2D_PAIRS": has_pairs,
         "EDGEQ_CONV_2D_NINE_EDGES": has_nine_edges,
-        "EDGEQ_CONV_2D_EDGES": has_edges and not has_nine_edges,
-        "EDGEQ_CONV_2D_PARTS": channels % TAPS != 0 and not has_nine_edges,
+        "EDGEQ_CONV_2D_EDGES": has_other_edges,
+        "EDGEQ_CONV_2D_PARTS": (row_taps % TAPS != 0 and not has_nine_edges)
+        or (channels % TAPS != 0 and has_other_edges),
         "EDGEQ_CONV_2D_REST": out_channels % GROUP != 0,
         "EDGEQ_CONV_2D_CLAMPED": (op.activation_min, op.activation_max) != (-128, 127),
         "EDGEQ_TILE_NINE_TAPS": is_nines,
@@ -113,30 +121,28 @@ def emit_dsp(op: QuantizedConv2D, layer: Layer) -> LayerCode:
         constants=(tile.constant(),),
         function="edgeq_conv_2d_dsp",
         parameters={
-            "count": out_h * out_w,
-            "row_step": window.dilation_h * width * channels,
             "input_height": height,
             "input_width": width,
             "channels": channels,
+            "output_height": out_h,
             "output_width": out_w,
             "output_channels": out_channels,
-            "stride_h": window.stride_h,
-            "stride_w": window.stride_w,
-            "top": -window.pad_top,
-            "left": -window.pad_left,
-            "last_top": height - 1 - (window.filter_h - 1) * window.dilation_h,
             "first_inside": -(-window.pad_left // window.stride_w),
             "end_inside": min((last_left + window.pad_left) // window.stride_w + 1, out_w),
             "filter_h": window.filter_h,
             "filter_w": window.filter_w,
+            "stride_h": window.stride_h,
+            "stride_w": window.stride_w,
             "dilation_h": window.dilation_h,
             "dilation_w": window.dilation_w,
-            "row_taps": row_taps,
-            **parameters_of(op, "input_zero_point", "activation_min", "activation_max"),
-            "has_word_rows": int(is_word),
+            "pad_top": window.pad_top,
+            "pad_left": window.pad_left,
+            **parameters_of(op, "input_zero_point", "output_zero_point"),
+            **parameters_of(op, "activation_min", "activation_max"),
+            "t": tile.t if tile.is_signed else 0,
+            "has_word_rows": int(has_word_edges),
             "has_runs": int(has_runs),
             "has_nine_edges": int(has_nine_edges),
-            "tile": tile_parameters(tile, *rows.shape),
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
         defines=(*tile.defines, *(name for name, wanted in needs.items() if wanted)),
@@ -176,12 +182,29 @@ def _is_gathered_by_rows(op: QuantizedConv2D, *shapes: Shape) -> bool:
     )
 
 
+def _has_word_rows(op: QuantizedConv2D, *shapes: Shape) -> bool:
+    """Whether the taps of a filter row are one word, in which there always is image."""
+    _, _, width, channels = shapes[0]
+    window = op.window
+    _, out_w = window.output_extent(*shapes[0][1:3])
+    after = (out_w - 1) * window.stride_w - window.pad_left + window.filter_w - width
+    return (
+        window.filter_w * channels == TAPS <= width * channels
+        and _has_rows(window)
+        and max(window.pad_left, after) < window.filter_w
+    )
+
+
 def dsp_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
     """Two widened pixels, and what is gathered first: bytes of one, or three rows of two."""
     taps = padded_taps(math.prod(shapes[1][1:]))
     if _is_gathered_by_rows(op, *shapes):
         return 4 * taps + 3 * PATCH_ROW
-    is_gathered = shapes[1][3] % TAPS != 0 and not is_inside(op.window, shapes[0])
+    is_gathered = (
+        shapes[1][3] % TAPS != 0
+        and not is_inside(op.window, shapes[0])
+        and not _has_word_rows(op, *shapes)
+    )
     return 4 * taps + (taps if is_gathered else 0)
 
 

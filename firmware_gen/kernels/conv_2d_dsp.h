@@ -7,11 +7,11 @@
  * other that have no tap in the padding are left to edgeq_tile in one run.
  *
  * What is defined some layer needs: EDGEQ_CONV_2D_NINE_EDGES padding where taps are three rows
- * of nine, EDGEQ_CONV_2D_PAIRS pixels that are in no run, EDGEQ_CONV_2D_EDGES padding elsewhere
- * or distant taps, and with it EDGEQ_CONV_2D_WORD_ROWS rows of taps that are one word of
- * several pixels, EDGEQ_CONV_2D_PARTS rows of taps that are not whole words, EDGEQ_CONV_2D_REST
- * output channels that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a clamp that is not
- * int8's range. */
+ * of nine, EDGEQ_CONV_2D_PAIRS pixels that are in no run, and of these EDGEQ_CONV_2D_WORD_ROWS
+ * rows of taps that are one word, with padding, EDGEQ_CONV_2D_ROWS others, EDGEQ_CONV_2D_EDGES
+ * padding elsewhere or distant taps, EDGEQ_CONV_2D_PARTS rows of taps that are not whole words,
+ * EDGEQ_CONV_2D_REST output channels that are not a multiple of 4, EDGEQ_CONV_2D_CLAMPED a
+ * clamp that is not int8's range. */
 #ifndef EDGEQ_CONV_2D_DSP_H
 #define EDGEQ_CONV_2D_DSP_H
 
@@ -23,44 +23,48 @@
 #include "edgeq_widen.h"
 
 struct edgeq_conv_2d_dsp {
-    int32_t count;    /* of output pixels */
-    int32_t row_step; /* bytes from a filter row's taps to the next row's */
     int16_t input_height;
     int16_t input_width;
     int16_t channels;
+    int16_t output_height;
     int16_t output_width;
     int16_t output_channels;
-    int16_t stride_h;
-    int16_t stride_w;
-    int16_t top; /* of the first pixel's taps */
-    int16_t left;
-    int16_t last_top;     /* of rows of pixels of which all taps are inside */
     int16_t first_inside; /* the columns of pixels of which all taps are inside: from this */
     int16_t end_inside;   /* to before this */
-    int16_t filter_h;
-    int16_t filter_w;
-    int16_t dilation_h;
-    int16_t dilation_w;
-    int16_t row_taps; /* filter_w * channels */
+    uint8_t filter_h;
+    uint8_t filter_w;
+    uint8_t stride_h;
+    uint8_t stride_w;
+    uint8_t dilation_h;
+    uint8_t dilation_w;
+    uint8_t pad_top;
+    uint8_t pad_left;
     int8_t input_zero_point;
+    int8_t output_zero_point;
     int8_t activation_min;
     int8_t activation_max;
-    int8_t has_word_rows;  /* of taps; not more than one word, nor less of the image */
-    int8_t has_runs;       /* output channels in fours, taps in words or three rows of nine */
-    int8_t has_nine_edges; /* runs of three rows of nine, of which some are in the padding */
-    struct edgeq_tile tile;
+    uint8_t t;              /* of edgeq_tile */
+    uint8_t has_word_rows;  /* of taps, one word with image in it; the image has as much */
+    uint8_t has_runs;       /* output channels in fours, taps in words or three rows of nine */
+    uint8_t has_nine_edges; /* runs of three rows of nine, of which some are in the padding */
 };
+
+/* Taps of a filter row. */
+static inline int32_t edgeq_conv_2d_row_taps(const struct edgeq_conv_2d_dsp *op) {
+    return op->filter_w * op->channels;
+}
 
 /* The taps of one pixel from rows that are inside. */
 static inline __attribute__((always_inline)) void
 edgeq_conv_2d_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *from, int32_t step,
                    uint32_t *to) {
-    const int32_t whole = op->row_taps & ~3;
+    const int32_t row_taps = edgeq_conv_2d_row_taps(op);
+    const int32_t whole = row_taps & ~3;
     if (whole > 0) {
         to = edgeq_widen_rows(to, from, whole, step - whole, op->filter_h);
     }
 #ifdef EDGEQ_CONV_2D_PARTS
-    const int32_t rest = op->row_taps & 3;
+    const int32_t rest = row_taps & 3;
     uint32_t word = 0;
     uint32_t shift = 0;
     from += whole;
@@ -127,8 +131,8 @@ static inline int32_t edgeq_conv_2d_edge_nines(const struct edgeq_conv_2d_dsp *o
     const int32_t columns = op->filter_w + op->stride_w;
     const bool is_two =
         column + 1 < op->output_width && columns * op->channels <= EDGEQ_CONV_2D_PATCH_ROW;
-    int8_t *const patch = (int8_t *)(scratch + op->tile.nbytes / 4);
-    edgeq_conv_2d_nines(op, x, top, op->left + column * op->stride_w,
+    int8_t *const patch = (int8_t *)(scratch + run->nbytes / 4);
+    edgeq_conv_2d_nines(op, x, top, column * op->stride_w - op->pad_left,
                         is_two ? columns : op->filter_w, patch);
     run->from = patch;
     run->from_step = is_two ? op->stride_w * op->channels : 0;
@@ -140,6 +144,33 @@ static inline int32_t edgeq_conv_2d_edge_nines(const struct edgeq_conv_2d_dsp *o
     }
     edgeq_tile(run);
     return is_two ? 2 : 1;
+}
+
+#endif
+
+#ifdef EDGEQ_CONV_2D_WORD_ROWS
+
+/* The taps of one pixel, in rows of one word of which less than all is at the left of the image
+ * or at the right. */
+static __attribute__((noinline, unused)) void
+edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
+                        int32_t left, uint32_t *to) {
+    const int32_t row_nbytes = op->input_width * op->channels;
+    const int32_t at = left * op->channels;
+    const int32_t from = edgeq_clamp(at, 0, row_nbytes - 4);
+    const int32_t before = from > at ? 8 * (from - at) : 0; /* bits */
+    const int32_t after = at > from ? 8 * (at - from) : 0;
+    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
+    const uint32_t edge = zeros & ~(0xffffffffu << before >> after);
+    for (int32_t i = op->filter_h; i > 0; --i) {
+        uint32_t word = zeros;
+        if (top >= 0 && top < op->input_height) {
+            word = edgeq_load4(x + top * row_nbytes + from);
+            word = (word << before >> after) | edge;
+        }
+        to = edgeq_widen_word(to, word);
+        top += op->dilation_h;
+    }
 }
 
 #endif
@@ -161,30 +192,6 @@ static inline uint32_t *edgeq_conv_2d_words(uint32_t *to, const int8_t *from, in
     return to;
 }
 
-#ifdef EDGEQ_CONV_2D_WORD_ROWS
-
-/* Rows of one word, `before` bytes of it in the padding at the left or `after` at the right;
- * the image has a word in each row. */
-static __attribute__((noinline, unused)) void
-edgeq_conv_2d_word_rows(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t top,
-                        int32_t before, int32_t after, uint32_t *to) {
-    const uint32_t zeros = ((uint32_t)op->input_zero_point & 0xffu) * 0x01010101u;
-    const uint32_t left = (1u << (8 * before)) - 1u;
-    const uint32_t right = ~(0xffffffffu >> (8 * after));
-    for (int32_t i = op->filter_h; i > 0; --i) {
-        uint32_t word = zeros;
-        if (top >= 0 && top < op->input_height) {
-            word = edgeq_load4(x + top * op->input_width * op->channels);
-            word = (word << (8 * before)) >> (8 * after);
-            word |= zeros & (left | right);
-        }
-        to = edgeq_widen_word(to, word);
-        top += op->dilation_h;
-    }
-}
-
-#endif
-
 /* The taps of one pixel of which some are in the padding, or not contiguous; by way of bytes if
  * channels are not a multiple of 4. */
 static __attribute__((noinline, unused)) void
@@ -198,18 +205,6 @@ edgeq_conv_2d_edge(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t 
     int32_t in_x = left;
     int32_t filter_x = 0;
     int8_t *at = bytes;
-#ifdef EDGEQ_CONV_2D_WORD_ROWS
-    if (op->has_word_rows) {
-        const int32_t before = edgeq_clamp(-left, 0, op->filter_w) * channels;
-        const int32_t after =
-            edgeq_clamp(left + op->filter_w - op->input_width, 0, op->filter_w) * channels;
-        const int32_t at_x = before > 0 ? 0 : left * channels - after;
-        if (before < 4 && after < 4) {
-            edgeq_conv_2d_word_rows(op, x + at_x, top, before, after, to);
-            return;
-        }
-    }
-#endif
     for (int32_t i = op->filter_h * (is_row ? 1 : op->filter_w); i > 0; --i) {
         const bool is_inside = top >= 0 && top < op->input_height;
         const int32_t first = is_inside ? edgeq_clamp(-in_x, 0, columns) * channels : n;
@@ -237,7 +232,7 @@ edgeq_conv_2d_edge(const struct edgeq_conv_2d_dsp *op, const int8_t *x, int32_t 
     }
 #ifdef EDGEQ_CONV_2D_PARTS
     if (channels % 4 != 0) {
-        edgeq_conv_2d_rows(op, bytes, op->row_taps, to);
+        edgeq_conv_2d_rows(op, bytes, edgeq_conv_2d_row_taps(op), to);
     }
 #endif
     (void)at;
@@ -250,7 +245,7 @@ static inline __attribute__((always_inline)) void
 edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *run) {
     run->rows = 0;
     run->pairs = 1;
-    if (op->tile.groups > 0) {
+    if (op->output_channels >= 4) {
         edgeq_tile(run);
     }
 #ifdef EDGEQ_CONV_2D_REST
@@ -261,7 +256,7 @@ edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *ru
         last.out0 = out;
         last.out1 = out + 4;
         last.weights = run->weights_end;
-        last.weights_end = run->weights_end + op->tile.group_nbytes / 4;
+        last.weights_end = run->weights_end + edgeq_tile_group(run);
         edgeq_tile(&last);
         for (int32_t i = 0; i < rest; ++i) {
             run->out0[op->output_channels - rest + i] = out[i];
@@ -277,29 +272,32 @@ edgeq_conv_2d_pair(const struct edgeq_conv_2d_dsp *op, struct edgeq_tile_run *ru
 static __attribute__((noinline, unused)) void
 edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int32_t *weights,
                   int8_t *out, uint32_t *scratch) {
-    struct edgeq_tile_run run = {
-        .out_step = op->output_channels,
-        .row_nbytes = op->row_taps % 4 == 0 ? op->row_taps : 0,
-    };
-    edgeq_tile_taps(&run, &op->tile, scratch, weights, op->tile.groups);
+    const int32_t row_taps = edgeq_conv_2d_row_taps(op);
     const int32_t step = op->stride_w * op->channels;
     const int32_t row_nbytes = op->input_width * op->channels;
-    int32_t top = op->top;
+    const int32_t row_step = op->dilation_h * row_nbytes;
+    const int32_t last_top = op->input_height - 1 - (op->filter_h - 1) * op->dilation_h;
+    int32_t top = -op->pad_top;
     int32_t column = 0;
-    int32_t count = op->count;
+    int32_t count = op->output_height * op->output_width;
+    struct edgeq_tile_run run;
+    run.out_step = op->output_channels;
+    run.row_nbytes = row_taps % 4 == 0 ? row_taps : 0;
+    edgeq_tile_layer(&run, scratch, weights, op->output_channels, op->filter_h * row_taps,
+                     op->output_zero_point, op->t);
     while (count > 0) {
-        const bool is_row = top >= 0 && top <= op->last_top;
+        const bool is_row = top >= 0 && top <= last_top && column >= op->first_inside;
+        const int32_t inside = is_row ? op->end_inside - column : 0;
+        const int32_t next = count > 1 ? 1 : 0; /* an odd last pixel is its own second */
         int32_t pixels = 2;
         run.out0 = out;
-        run.out1 = count > 1 ? out + op->output_channels : out;
-        /* An odd last pixel is its own second. */
-        if (op->has_runs && is_row && column >= op->first_inside &&
-            column + (count > 1 ? 1 : 0) < op->end_inside) {
-            run.from = x + top * row_nbytes + op->left * op->channels + column * step;
-            run.from_step = count > 1 ? step : 0;
-            run.gap = op->row_step - run.row_nbytes;
+        run.out1 = out + next * op->output_channels;
+        if (op->has_runs && inside > next) {
+            pixels = next != 0 ? inside & ~1 : 1;
+            run.from = x + top * row_nbytes - op->pad_left * op->channels + column * step;
+            run.from_step = next * step;
+            run.gap = row_step - run.row_nbytes;
             run.rows = run.row_nbytes == 0 ? EDGEQ_TILE_NINE_ROWS : op->filter_h;
-            pixels = count > 1 ? (op->end_inside - column) & ~1 : 1;
             run.pairs = (pixels + 1) >> 1;
             edgeq_tile(&run);
             column += pixels;
@@ -313,20 +311,26 @@ edgeq_conv_2d_dsp(const struct edgeq_conv_2d_dsp *op, const int8_t *x, const int
 #ifdef EDGEQ_CONV_2D_PAIRS
         else {
             for (int32_t i = 0; i < 2; ++i) {
-                const int32_t left = op->left + column * op->stride_w;
+                const int32_t left = column * op->stride_w - op->pad_left;
+#ifdef EDGEQ_CONV_2D_WORD_ROWS
+                if (op->has_word_rows) {
+                    edgeq_conv_2d_word_rows(op, x, top, left, scratch + i);
+                } else
+#endif
 #ifdef EDGEQ_CONV_2D_EDGES
-                if (top < 0 || top > op->last_top || column < op->first_inside ||
-                    column >= op->end_inside) {
+                    if (top < 0 || top > last_top || column < op->first_inside ||
+                        column >= op->end_inside) {
                     edgeq_conv_2d_edge(op, x, top, left, scratch + i,
-                                       (int8_t *)(scratch + op->tile.nbytes / 4));
+                                       (int8_t *)(scratch + run.nbytes / 4));
                 } else
 #endif
                 {
-                    edgeq_conv_2d_rows(op, x + top * row_nbytes + left * op->channels,
-                                       op->row_step, scratch + i);
+#ifdef EDGEQ_CONV_2D_ROWS
+                    edgeq_conv_2d_rows(op, x + top * row_nbytes + left * op->channels, row_step,
+                                       scratch + i);
+#endif
                 }
-                /* An odd last pixel is its own second. */
-                column += count > 1 ? 1 : 0;
+                column += next;
                 if (column == op->output_width) {
                     column = 0;
                     top += op->stride_h;

@@ -12,6 +12,9 @@
 #define EDGEQ_NO_LONG_MULTIPLY 1
 #endif
 
+/* A parameter that only assembly reads. */
+#define EDGEQ_UNUSED __attribute__((unused))
+
 /* The value of [low, high] nearest to x. */
 static inline int32_t edgeq_clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : (x > high ? high : x);

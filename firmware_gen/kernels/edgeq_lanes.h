@@ -21,6 +21,7 @@
 
 #include "edgeq_arith.h"
 #include "edgeq_narrow.h"
+#include "edgeq_sums.h"
 
 struct edgeq_lanes {
     uint32_t nbytes; /* of the scratch: 8 a tap, a multiple of 32 */
@@ -35,16 +36,6 @@ struct edgeq_lanes {
 _Static_assert(offsetof(struct edgeq_lanes, nbytes) == 0, "edgeq_lanes");
 _Static_assert(offsetof(struct edgeq_lanes, channels) == 8, "edgeq_lanes");
 _Static_assert(offsetof(struct edgeq_lanes, output_zero_point) == 12, "edgeq_lanes");
-
-/* T and S of two pairs of pixels. */
-struct edgeq_lanes_sums {
-    uint32_t t0;
-    uint32_t s0;
-    uint32_t t1;
-    uint32_t s1;
-};
-
-#define EDGEQ_UNUSED __attribute__((unused))
 
 #if defined(__ARM_ARCH_6M__)
 /* clang-format off */
@@ -77,21 +68,11 @@ struct edgeq_lanes_sums {
  * Weights are 8 bytes apart, as the pixels are, so that one register advances both. */
 static __attribute__((naked, noinline, unused)) void
 edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUSED,
-                struct edgeq_lanes_sums *sums EDGEQ_UNUSED,
+                struct edgeq_sums *sums EDGEQ_UNUSED,
                 const struct edgeq_lanes *lanes EDGEQ_UNUSED) {
     __asm__ volatile(
         ".syntax unified\n"
-        "push {r4-r7, lr}\n"
-        "mov r4, r8\n"
-        "mov r5, r9\n"
-        "mov r6, r10\n"
-        "mov r7, r11\n"
-        "push {r2, r4-r7}\n"
-        "ldm r2!, {r4-r7}\n"
-        "mov r8, r4\n"
-        "mov r9, r5\n"
-        "mov r10, r6\n"
-        "mov r11, r7\n"
+        EDGEQ_SUMS_TAKE
         "movs r4, #128\n"
         "lsls r4, r4, #8\n"
         "mov r12, r4\n"
@@ -108,18 +89,7 @@ edgeq_lanes_dot(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUS
         EDGEQ_LANES_BLOCK
         "cmp r0, lr\n"
         "bne 1b\n"
-        "pop {r2, r4-r7}\n"
-        "mov r0, r8\n"
-        "mov r1, r9\n"
-        "stm r2!, {r0, r1}\n"
-        "mov r0, r10\n"
-        "mov r1, r11\n"
-        "stm r2!, {r0, r1}\n"
-        "mov r8, r4\n"
-        "mov r9, r5\n"
-        "mov r10, r6\n"
-        "mov r11, r7\n"
-        "pop {r4-r7, pc}\n");
+        EDGEQ_SUMS_GIVE);
 }
 /* clang-format on */
 
@@ -266,8 +236,7 @@ edgeq_lanes_all(const uint32_t *x EDGEQ_UNUSED, const int8_t *weights EDGEQ_UNUS
 #else
 
 static inline void edgeq_lanes_dot(const uint32_t *x, const int8_t *weights,
-                                   struct edgeq_lanes_sums *sums,
-                                   const struct edgeq_lanes *lanes) {
+                                   struct edgeq_sums *sums, const struct edgeq_lanes *lanes) {
     const uint32_t *const end = x + lanes->nbytes / 4;
     while (x < end) {
         uint32_t p0 = 1u << 15;
@@ -292,7 +261,7 @@ static inline void edgeq_lanes_dot(const uint32_t *x, const int8_t *weights,
 
 /* The products with a list; returns what is behind it. */
 static inline const uint32_t *edgeq_lanes_list(const uint32_t *x, const uint32_t *list,
-                                               struct edgeq_lanes_sums *sums) {
+                                               struct edgeq_sums *sums) {
     uint32_t entry;
     do {
         entry = *list++;
@@ -320,7 +289,7 @@ edgeq_lanes_all(const uint32_t *x, const int8_t *weights, const int32_t *words,
         const uint32_t bias = (uint32_t)(word >> 8);
         const int32_t k = word & 31;
         const int32_t c = two_zero_plus * (1 << k);
-        struct edgeq_lanes_sums sums;
+        struct edgeq_sums sums;
         sums.t0 = sums.t1 = bias + (bias << 16) - rounding;
         sums.s0 = sums.s1 = bias;
         edgeq_lanes_dot(x, weights, &sums, lanes);

@@ -34,16 +34,8 @@
 
 #define EDGEQ_TILE_SHIFT 12
 
-struct edgeq_tile {
-    int32_t half;
-    uint16_t nbytes;       /* of the two widened pixels, a multiple of 16; of a group's taps */
-    uint16_t group_nbytes; /* of a group in flash */
-    uint16_t groups;       /* whole groups of four channels */
-    uint16_t t;            /* 0: EDGEQ_TILE_SHIFT and no signs */
-};
-
-/* Pairs of pixels; up to `rows` in the order of the assembly's stack. edgeq_tile_taps sets
- * what the loop needs. */
+/* Pairs of pixels; up to `rows` in the order of the assembly's stack. edgeq_tile_layer
+ * sets what the loop needs. */
 struct edgeq_tile_run {
     const uint32_t *x;    /* the widened pixels */
     const uint32_t *base; /* what the loop's first round counts from */
@@ -64,33 +56,41 @@ struct edgeq_tile_run {
     int32_t gap;        /* from the end of a row of taps to the next */
     int32_t rows;       /* 0: the pixels are widened already; EDGEQ_TILE_NINE_ROWS: as
                            edgeq_widen_nines does, `gap` being its step */
-    uint32_t nbytes;    /* as in struct edgeq_tile */
+    uint32_t nbytes;    /* of the two widened pixels, a multiple of 16; of a group's taps */
 };
 
 #define EDGEQ_TILE_NINE_ROWS (-1)
 
 /* Words from where the loop's base is when a group's taps are done to the next group. */
-#define EDGEQ_TILE_BACK 36
+#define EDGEQ_TILE_BACK (EDGEQ_TILE_BLOCK_NBYTES / 4 + 4)
 
-/* The first two taps are outside the loop of 64, which is entered further down if the others
- * are not a multiple: two taps are 48 bytes of code, between the halves are 8, and Thumb code
- * wants 1. step has 1 in bit 0 if there is one round only. */
-static inline void edgeq_tile_taps(struct edgeq_tile_run *run, const struct edgeq_tile *tile,
-                                   const uint32_t *x, const int32_t *weights, int32_t groups) {
-    const uint32_t left = tile->nbytes - 8u;
-    const uint32_t missing = (0u - left) & 248u;
-    const uint32_t skipped = missing & 120u;
-    const uint32_t group_nbytes = tile->group_nbytes - (tile->t != 0 ? 8u : 0u);
+/* Words of a group in flash. */
+static inline int32_t edgeq_tile_group(const struct edgeq_tile_run *run) {
+    return (int32_t)(run->nbytes / 4) + (run->t != 0 ? 10 : 8);
+}
+
+/* What a layer's runs have in common: whole groups of `channels`; t 0 is EDGEQ_TILE_SHIFT and
+ * no signs. The first two taps are outside the loop, which is entered further down if the
+ * others are not a multiple of its round: two taps are 48 bytes of code, between two blocks are
+ * 8, and Thumb code wants 1. step has 1 in bit 0 if there is one round only. */
+static inline void edgeq_tile_layer(struct edgeq_tile_run *run, const uint32_t *x,
+                                    const int32_t *weights, int32_t channels, int32_t taps,
+                                    int32_t zero_point, int32_t t) {
+    const uint32_t nbytes = 4u * (((uint32_t)taps + 3u) & ~3u);
+    const uint32_t left = nbytes - 8u;
+    const uint32_t missing = (0u - left) & (EDGEQ_TILE_ROUND_NBYTES - 8u);
+    const uint32_t skipped = missing & (EDGEQ_TILE_BLOCK_NBYTES - 8u);
+    const uint32_t is_once = left <= EDGEQ_TILE_ROUND_NBYTES ? 1u : 0u;
     run->x = x;
     run->base = x + 2 - skipped / 4;
-    run->step = 2 * (group_nbytes + 136u - skipped - tile->nbytes) + (left <= 256u ? 1u : 0u);
-    run->entry = missing * 6 + (missing >= 128u ? 8u : 0u) + 1u;
-    run->last = x + tile->nbytes / 4 - 64;
-    run->half = tile->half;
-    run->t = tile->t;
+    run->step = 2 * (EDGEQ_TILE_BLOCK_NBYTES + 40u - skipped) + is_once;
+    run->entry = missing * 6 + (missing >= EDGEQ_TILE_BLOCK_NBYTES ? 8u : 0u) + 1u;
+    run->last = (const uint32_t *)((uintptr_t)x + nbytes - EDGEQ_TILE_ROUND_NBYTES);
+    run->half = (2 * zero_point + 1) * (1 << ((t != 0 ? t : EDGEQ_TILE_SHIFT) - 1));
+    run->t = t;
     run->weights = (const int32_t *)((uintptr_t)weights - 4u * EDGEQ_TILE_BACK);
-    run->weights_end = run->weights + groups * (tile->group_nbytes / 4);
-    run->nbytes = tile->nbytes;
+    run->nbytes = nbytes;
+    run->weights_end = run->weights + (channels >> 2) * edgeq_tile_group(run);
 }
 
 #ifdef EDGEQ_HAS_DSP
@@ -98,7 +98,7 @@ static inline void edgeq_tile_taps(struct edgeq_tile_run *run, const struct edge
 _Static_assert(offsetof(struct edgeq_tile_run, rows) == 68, "edgeq_tile_run");
 
 /* The stack from sp: struct edgeq_tile_run; the saved registers. The base is what r0 and r1
- * count from: the loop's last half ends 128 bytes from it, where a group's factors begin. ADR
+ * count from: the loop's last block ends at it and EDGEQ_TILE_BLOCK, where factors begin. ADR
  * counts from a multiple of 4, at which compilers put a function only if they are not to save
  * bytes. */
 static __attribute__((naked, noinline, unused, aligned(4))) void
@@ -150,18 +150,14 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "b 1f\n"
         "21:\n"
         "ldr r2, [sp, #16]\n"
-        "add.w r0, r0, #128\n"
-        "add.w r1, r1, #128\n"
+        EDGEQ_TILE_NEXT_BLOCK
         "cmp r0, r2\n"
         "20:\n"
-        EDGEQ_TILE_STEPS
-        "add.w r0, r0, #128\n"
-        "add.w r1, r1, #128\n"
-        EDGEQ_TILE_STEPS
+        EDGEQ_TILE_ROUND
         "blo 21b\n"
         EDGEQ_TILE_CHOICE
-        "ldr r3, [r1, #132]\n"
-        "ldr r4, [r1, #140]\n"
+        "ldr r3, " EDGEQ_TILE_BEHIND("4") "\n"
+        "ldr r4, " EDGEQ_TILE_BEHIND("12") "\n"
         "ldr r5, [sp, #28]\n"
         "ldr r2, [sp, #24]\n"
         "ldr r0, [sp, #20]\n"
@@ -171,8 +167,8 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "sub r11, r11, lr\n"
         EDGEQ_TILE_OUT("r6", "r7", "r3", ", #1]")
         EDGEQ_TILE_OUT("r10", "r11", "r4", ", #3]")
-        "ldr r3, [r1, #128]\n"
-        "ldr r6, [r1, #136]\n"
+        "ldr r3, " EDGEQ_TILE_BEHIND("0") "\n"
+        "ldr r6, " EDGEQ_TILE_BEHIND("8") "\n"
         "ldr r10, [sp, #32]\n"
         "ror r8, r8, #24\n"
         "ror r9, r9, #24\n"
@@ -187,14 +183,14 @@ edgeq_tile(const struct edgeq_tile_run *run __attribute__((unused))) {
         "beq 2f\n"
         "1:\n"
         "ldr r0, [sp]\n"
-        "ldr r6, [r1, #144]\n"
-        "ldr r8, [r1, #148]\n"
-        "ldr r10, [r1, #152]\n"
-        "ldr r4, [r1, #160]\n"
-        "ldr r5, [r1, #164]\n"
+        "ldr r6, " EDGEQ_TILE_BEHIND("16") "\n"
+        "ldr r8, " EDGEQ_TILE_BEHIND("20") "\n"
+        "ldr r10, " EDGEQ_TILE_BEHIND("24") "\n"
+        "ldr r4, " EDGEQ_TILE_BEHIND("32") "\n"
+        "ldr r5, " EDGEQ_TILE_BEHIND("36") "\n"
         "ldr r3, [r0, #4]\n"
         "ldr r2, [r0]\n"
-        "ldr r12, [r1, #156]\n"
+        "ldr r12, " EDGEQ_TILE_BEHIND("28") "\n"
         "smlad r7, r4, r3, r6\n"
         "smlad r6, r4, r2, r6\n"
         "sxtb16 r4, r4\n"

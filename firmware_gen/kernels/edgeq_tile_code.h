@@ -4,6 +4,19 @@
 
 #include "edgeq_widen.h"
 
+/* A round of the loop is so many bytes of two pixels, in one block or, for speed, two; r0 and
+ * r1 are at a block's start. */
+#if defined(EDGEQ_FOR_SIZE)
+#define EDGEQ_TILE_BLOCK_NBYTES 64
+#define EDGEQ_TILE_ROUND_NBYTES 64
+#elif defined(EDGEQ_FOR_SPEED)
+#define EDGEQ_TILE_BLOCK_NBYTES 128
+#define EDGEQ_TILE_ROUND_NBYTES 256
+#else
+#define EDGEQ_TILE_BLOCK_NBYTES 128
+#define EDGEQ_TILE_ROUND_NBYTES 128
+#endif
+
 #ifdef EDGEQ_HAS_DSP
 
 /* Two taps of two pixels and four channels: r0 the pixels, r1 the weights. 48 bytes of code. */
@@ -23,24 +36,35 @@
     "smlad r12, r5, r2, r12\n"                                                                 \
     "smlad lr, r5, r3, lr\n"
 
-/* 32 taps: 768 bytes of code. */
-#define EDGEQ_TILE_STEPS                                                                       \
-    EDGEQ_TILE_STEP("0", "4")                                                                  \
-    EDGEQ_TILE_STEP("8", "12")                                                                 \
-    EDGEQ_TILE_STEP("16", "20")                                                                \
-    EDGEQ_TILE_STEP("24", "28")                                                                \
-    EDGEQ_TILE_STEP("32", "36")                                                                \
-    EDGEQ_TILE_STEP("40", "44")                                                                \
-    EDGEQ_TILE_STEP("48", "52")                                                                \
-    EDGEQ_TILE_STEP("56", "60")                                                                \
-    EDGEQ_TILE_STEP("64", "68")                                                                \
-    EDGEQ_TILE_STEP("72", "76")                                                                \
-    EDGEQ_TILE_STEP("80", "84")                                                                \
-    EDGEQ_TILE_STEP("88", "92")                                                                \
-    EDGEQ_TILE_STEP("96", "100")                                                               \
-    EDGEQ_TILE_STEP("104", "108")                                                              \
-    EDGEQ_TILE_STEP("112", "116")                                                              \
-    EDGEQ_TILE_STEP("120", "124")
+/* Sixteen taps: 384 bytes of code; what is behind `at` in the pixels and in the group. */
+#define EDGEQ_TILE_STEPS_AT(at)                                                                \
+    EDGEQ_TILE_STEP(at "0", at "4")                                                            \
+    EDGEQ_TILE_STEP(at "8", at "12")                                                           \
+    EDGEQ_TILE_STEP(at "16", at "20")                                                          \
+    EDGEQ_TILE_STEP(at "24", at "28")                                                          \
+    EDGEQ_TILE_STEP(at "32", at "36")                                                          \
+    EDGEQ_TILE_STEP(at "40", at "44")                                                          \
+    EDGEQ_TILE_STEP(at "48", at "52")                                                          \
+    EDGEQ_TILE_STEP(at "56", at "60")
+
+#if defined(EDGEQ_FOR_SIZE)
+#define EDGEQ_TILE_BLOCK "64"
+#define EDGEQ_TILE_STEPS EDGEQ_TILE_STEPS_AT("")
+#else
+#define EDGEQ_TILE_BLOCK "128"
+#define EDGEQ_TILE_STEPS EDGEQ_TILE_STEPS_AT("") EDGEQ_TILE_STEPS_AT("64 + ")
+#endif
+#define EDGEQ_TILE_NEXT_BLOCK                                                                  \
+    "add.w r0, r0, #" EDGEQ_TILE_BLOCK "\n"                                                    \
+    "add.w r1, r1, #" EDGEQ_TILE_BLOCK "\n"
+#if defined(EDGEQ_FOR_SPEED)
+#define EDGEQ_TILE_ROUND EDGEQ_TILE_STEPS EDGEQ_TILE_NEXT_BLOCK EDGEQ_TILE_STEPS
+#else
+#define EDGEQ_TILE_ROUND EDGEQ_TILE_STEPS
+#endif
+
+/* What of a group is `at` bytes behind its last taps: r1 is at the last block of these. */
+#define EDGEQ_TILE_BEHIND(at) "[r1, #" EDGEQ_TILE_BLOCK " + " at "]"
 
 /* p of a channel's two pixels to bytes `at`; r3 the factor, r5 half, r0 and r2 the outputs. */
 #define EDGEQ_TILE_OUT(p0, p1, factor, at)                                                     \
@@ -97,24 +121,24 @@
 #define EDGEQ_TILE_SIGNED_OUT                                                                  \
     "6:\n"                                                                                     \
     "ldr r5, [sp, #28]\n"                                                                      \
-    "ldrsb r4, [r1, #148]\n"                                                                   \
-    "ldr r3, [r1, #132]\n"                                                                     \
-    "ldrb r0, [r1, #145]\n"                                                                    \
+    "ldrsb r4, " EDGEQ_TILE_BEHIND("20") "\n"                                                  \
+    "ldr r3, " EDGEQ_TILE_BEHIND("4") "\n"                                                     \
+    "ldrb r0, " EDGEQ_TILE_BEHIND("17") "\n"                                                   \
     "add r5, r5, r4\n"                                                                         \
     "subs r6, r6, r8\n" EDGEQ_TILE_ONE_SIGNED("r6")                                            \
     "subs r7, r7, r9\n" EDGEQ_TILE_ONE_SIGNED("r7")                                            \
-    "ldr r3, [r1, #128]\n"                                                                     \
-    "ldrb r4, [r1, #149]\n"                                                                    \
-    "ldrb r0, [r1, #144]\n"                                                                    \
+    "ldr r3, " EDGEQ_TILE_BEHIND("0") "\n"                                                     \
+    "ldrb r4, " EDGEQ_TILE_BEHIND("21") "\n"                                                   \
+    "ldrb r0, " EDGEQ_TILE_BEHIND("16") "\n"                                                   \
     "adds r8, r4, r8, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r8")                                    \
     "adds r9, r4, r9, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r9")                                    \
-    "ldr r3, [r1, #140]\n"                                                                     \
-    "ldrb r0, [r1, #147]\n"                                                                    \
+    "ldr r3, " EDGEQ_TILE_BEHIND("12") "\n"                                                    \
+    "ldrb r0, " EDGEQ_TILE_BEHIND("19") "\n"                                                   \
     "subs r10, r10, r12\n" EDGEQ_TILE_ONE_SIGNED("r10")                                        \
     "subs r11, r11, lr\n" EDGEQ_TILE_ONE_SIGNED("r11")                                         \
-    "ldr r3, [r1, #136]\n"                                                                     \
-    "ldrb r4, [r1, #150]\n"                                                                    \
-    "ldrb r0, [r1, #146]\n"                                                                    \
+    "ldr r3, " EDGEQ_TILE_BEHIND("8") "\n"                                                     \
+    "ldrb r4, " EDGEQ_TILE_BEHIND("22") "\n"                                                   \
+    "ldrb r0, " EDGEQ_TILE_BEHIND("18") "\n"                                                   \
     "adds r12, r4, r12, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("r12")                                 \
     "adds lr, r4, lr, lsl #8\n" EDGEQ_TILE_ONE_SIGNED("lr")                                    \
     "ldr r0, [sp, #20]\n"                                                                      \

@@ -20,6 +20,7 @@
 
 #include "edgeq_arith.h"
 #include "edgeq_narrow.h"
+#include "edgeq_sums.h"
 
 struct edgeq_fully_connected_pairs {
     int32_t input_channels;
@@ -31,17 +32,8 @@ struct edgeq_fully_connected_pairs {
     int32_t k; /* n - 2 */
 };
 
-/* T and S of two pairs of channels. */
-struct edgeq_pairs_sums {
-    uint32_t t0;
-    uint32_t s0;
-    uint32_t t1;
-    uint32_t s1;
-};
-
-#define EDGEQ_PAIRS_TAPS   8
-#define EDGEQ_PAIRS_WORDS  5 /* of the scratch for eight taps */
-#define EDGEQ_PAIRS_UNUSED __attribute__((unused))
+#define EDGEQ_PAIRS_TAPS  8
+#define EDGEQ_PAIRS_WORDS 5 /* of the scratch for eight taps */
 
 #if defined(__ARM_ARCH_6M__)
 /* clang-format off */
@@ -68,22 +60,12 @@ struct edgeq_pairs_sums {
 
 /* Adds the products of a group to the sums, in r8 to r11; r2: the mask; r7: the end. */
 static __attribute__((naked, noinline, unused)) void
-edgeq_pairs_dot(const uint32_t *x EDGEQ_PAIRS_UNUSED, const uint32_t *weights EDGEQ_PAIRS_UNUSED,
-                struct edgeq_pairs_sums *sums EDGEQ_PAIRS_UNUSED,
-                const uint32_t *end EDGEQ_PAIRS_UNUSED) {
+edgeq_pairs_dot(const uint32_t *x EDGEQ_UNUSED, const uint32_t *weights EDGEQ_UNUSED,
+                struct edgeq_sums *sums EDGEQ_UNUSED,
+                const uint32_t *end EDGEQ_UNUSED) {
     __asm__ volatile(
         ".syntax unified\n"
-        "push {r4-r7, lr}\n"
-        "mov r4, r8\n"
-        "mov r5, r9\n"
-        "mov r6, r10\n"
-        "mov r7, r11\n"
-        "push {r2, r4-r7}\n"
-        "ldm r2!, {r4-r7}\n"
-        "mov r8, r4\n"
-        "mov r9, r5\n"
-        "mov r10, r6\n"
-        "mov r11, r7\n"
+        EDGEQ_SUMS_TAKE
         "mov r7, r3\n"
         "movs r2, #255\n"
         "lsls r3, r2, #16\n"
@@ -96,18 +78,7 @@ edgeq_pairs_dot(const uint32_t *x EDGEQ_PAIRS_UNUSED, const uint32_t *weights ED
         EDGEQ_PAIRS_DRAIN("r12", "r8", "r9") EDGEQ_PAIRS_DRAIN("lr", "r10", "r11")
         "cmp r0, r7\n"
         "bne 1b\n"
-        "pop {r2, r4-r7}\n"
-        "mov r0, r8\n"
-        "mov r1, r9\n"
-        "stm r2!, {r0, r1}\n"
-        "mov r0, r10\n"
-        "mov r1, r11\n"
-        "stm r2!, {r0, r1}\n"
-        "mov r8, r4\n"
-        "mov r9, r5\n"
-        "mov r10, r6\n"
-        "mov r11, r7\n"
-        "pop {r4-r7, pc}\n");
+        EDGEQ_SUMS_GIVE);
 }
 /* clang-format on */
 
@@ -138,9 +109,9 @@ edgeq_pairs_dot(const uint32_t *x EDGEQ_PAIRS_UNUSED, const uint32_t *weights ED
  * end. Two blocks of eight taps a turn, entered at the second if they are odd, which the 20 bytes
  * of each show. */
 static __attribute__((naked, noinline, unused)) void
-edgeq_pairs_dot(const uint32_t *x EDGEQ_PAIRS_UNUSED, const uint32_t *weights EDGEQ_PAIRS_UNUSED,
-                struct edgeq_pairs_sums *sums EDGEQ_PAIRS_UNUSED,
-                const uint32_t *end EDGEQ_PAIRS_UNUSED) {
+edgeq_pairs_dot(const uint32_t *x EDGEQ_UNUSED, const uint32_t *weights EDGEQ_UNUSED,
+                struct edgeq_sums *sums EDGEQ_UNUSED,
+                const uint32_t *end EDGEQ_UNUSED) {
     __asm__ volatile(
         ".syntax unified\n"
         "push {r2, r4-r11, lr}\n"
@@ -165,7 +136,7 @@ edgeq_pairs_dot(const uint32_t *x EDGEQ_PAIRS_UNUSED, const uint32_t *weights ED
 #else
 
 static inline void edgeq_pairs_dot(const uint32_t *x, const uint32_t *weights,
-                                   struct edgeq_pairs_sums *sums, const uint32_t *end) {
+                                   struct edgeq_sums *sums, const uint32_t *end) {
     const uint32_t mask = 0x00ff00ffu;
     while (x != end) {
         uint32_t p0 = *x++;
@@ -240,9 +211,8 @@ edgeq_fully_connected_pairs_any(const struct edgeq_fully_connected_pairs *op, co
     for (int32_t channel = 0; channel < op->output_channels; channel += 4) {
         const uint32_t bias1 = (uint32_t)(words[1] >> 8);
         const uint32_t bias3 = (uint32_t)(words[3] >> 8);
-        struct edgeq_pairs_sums sums = {
-            (uint32_t)(words[0] >> 8) + (bias1 << 16) - rounding, bias1,
-            (uint32_t)(words[2] >> 8) + (bias3 << 16) - rounding, bias3};
+        struct edgeq_sums sums = {(uint32_t)(words[0] >> 8) + (bias1 << 16) - rounding, bias1,
+                                  (uint32_t)(words[2] >> 8) + (bias3 << 16) - rounding, bias3};
         edgeq_pairs_dot(scratch, weights, &sums, end);
         weights += blocks * EDGEQ_PAIRS_TAPS;
         int32_t accs[4] = {(int32_t)(sums.t0 - (sums.s0 << 16)), (int32_t)sums.s0,

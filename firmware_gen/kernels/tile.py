@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgeq.graph import Array
-from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
 from firmware_gen.kernels.kernel import Constant, folded_bias
-from firmware_gen.kernels.steps import Channel, Step, half_of, step_of
+from firmware_gen.kernels.steps import Channel, Step, step_of
 
 GROUP = 4  # channels
 TAPS = 4  # taps are filled up to a multiple of this
@@ -36,7 +35,6 @@ class Tile:
 
     words: Array  # (groups, words of a group) int32
     t: int
-    half: int
     is_signed: bool  # each group ends with its signs and half
 
     @property
@@ -97,11 +95,10 @@ def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
         return "a multiplier is 0.5 or more, the kernel wants a shift to the right"
     above = [low - op.output_zero_point for low, _ in outputs]
     for t in SHIFTS:
-        half = half_of(op.output_zero_point, t)
         if t == PREFERRED_SHIFT:
             steps = _steps(channels, is_constant, above, t, 0, borrows=True)
             if steps is not None and not any(step.sign for step in steps):
-                return Tile(_words(rows, folded, steps, []), t, half, False)
+                return Tile(_words(rows, folded, steps, []), t, False)
         found = [
             _group(channels[i : i + GROUP], is_constant[i : i + GROUP], above[i : i + GROUP], t)
             for i in range(0, len(channels), GROUP)
@@ -110,7 +107,7 @@ def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
         if len(groups) == len(found):
             steps = [step for _, of_group in groups for step in of_group]
             more = [more for more, _ in groups]
-            return Tile(_words(rows, folded, steps, more), t, half, True)
+            return Tile(_words(rows, folded, steps, more), t, True)
     return "no shift serves all channels with one multiplication each"
 
 
@@ -193,17 +190,6 @@ def _words(rows: Array, folded: Array, steps: list[Step], more: list[int]) -> Ar
 def padded_taps(taps: int) -> int:
     """Taps of a channel with those that fill the last four."""
     return -(-taps // TAPS) * TAPS
-
-
-def tile_parameters(tile: Tile, channels: int, taps: int) -> dict[str, Value]:
-    """What the kernel must know of the groups, besides their words."""
-    return {
-        "half": tile.half,
-        "nbytes": 4 * padded_taps(taps),
-        "group_nbytes": 4 * tile.words.shape[1],
-        "groups": channels // GROUP,
-        "t": tile.t if tile.is_signed else 0,
-    }
 
 
 def padded_rows(rows: Array, group: int, taps: int) -> Array:

@@ -120,8 +120,9 @@ def runtime_sources(board: Board) -> list[Path]:
     return [runtime_folder() / name for name in names]
 
 
-def board_header(board: Board) -> str:
-    """The text of edgeq_board.h: the board's figures as macros.
+def board_header(board: Board, has_copies: bool = False) -> str:
+    """The text of edgeq_board.h: the board's figures as macros, and whether start-up copies
+    constants of layers into rams.
 
     Raises:
         BoardError: a kind is unknown, or a setting is missing or unknown.
@@ -136,6 +137,7 @@ def board_header(board: Board) -> str:
         ("CACHES", core.has_caches),
     ):
         body += c_text.define(f"EDGEQ_CORE_HAS_{name}", str(int(has)))
+    body += c_text.define("EDGEQ_HAS_COPIES", str(int(has_copies)))
     body += c_text.define("EDGEQ_UART_BASE", c_text.address(board.uart.base))
     body += c_text.define(
         "EDGEQ_UART_CLOCK_HZ", c_text.integer(board.uart.clock_hz, "uint32_t")

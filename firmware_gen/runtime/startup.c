@@ -8,6 +8,15 @@
 
 extern uint32_t edgeq_data_load[], edgeq_data_start[], edgeq_data_end[];
 extern uint32_t edgeq_bss_start[], edgeq_bss_end[];
+#if EDGEQ_HAS_COPIES
+/* Constants of layers that are copied into a ram: link.ld has a row for each ram. */
+struct edgeq_copy {
+    const uint32_t *from;
+    uint32_t *to;
+    uint32_t *end;
+};
+extern const struct edgeq_copy edgeq_copies[], edgeq_copies_end[];
+#endif
 extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 
 /* System control space: Arm DDI0403E (ARMv7-M), DDI0553B (ARMv8-M). */
@@ -148,6 +157,15 @@ __attribute__((noinline)) void edgeq_start(void) {
         *to = *from++;
         __asm__ volatile("" ::: "memory");
     }
+#if EDGEQ_HAS_COPIES
+    for (const struct edgeq_copy *copy = edgeq_copies; copy < edgeq_copies_end; ++copy) {
+        from = copy->from;
+        for (uint32_t *to = copy->to; to < copy->end; ++to) {
+            *to = *from++;
+            __asm__ volatile("" ::: "memory");
+        }
+    }
+#endif
     for (uint32_t *to = edgeq_bss_start; to < edgeq_bss_end; ++to) {
         *to = 0u;
         __asm__ volatile("" ::: "memory");
