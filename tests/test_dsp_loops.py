@@ -45,7 +45,10 @@ def test_an_image_of_more_pixels_than_16_bits_count_is_taken_by_rows(tmp_path: P
     assert kernels(tmp_path, net.build(x)) == {"dsp"}
 
 
-def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimize", MODES)
+def test_strips_of_every_size_give_the_interpreters_bytes(
+    optimize: Optimize, tmp_path: Path
+) -> None:
     """Lines of 2 to 13 outputs, of both parities and strides; several strips, and the last of
     each number of lines."""
     net = IntegerNetwork((1, 28, 26, 4), seed=2, input_zero_point=-128)
@@ -63,4 +66,23 @@ def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> Non
     for stride in (1, 2):
         window = Window(3, 3, stride, stride, pad_left=1, pad_right=1)
         outputs.append(net.product("depthwise", row, net.weights(3, 3, 8), window=window))
-    assert "dsp_3x3_strips" in kernels(tmp_path, net.build(*outputs))
+    assert "dsp_3x3_strips" in kernels(tmp_path, net.build(*outputs), optimize)
+
+
+@pytest.mark.parametrize("optimize", MODES)
+def test_few_long_lines_have_a_ring_and_many_are_strips(
+    optimize: Optimize, tmp_path: Path
+) -> None:
+    """Rows and columns, of both parities and strides."""
+    for lines, kernel in ((5, "dsp_3x3_plane"), (7, "dsp_3x3_strips")):
+        for height, width in ((lines, 31), (30, lines), (lines, 29)):
+            net = IntegerNetwork((1, height, width, 4), seed=4, input_zero_point=-128)
+            x = net.conv("input", 6, Window(1, 1), zero_point=-128)
+            outputs = [
+                net.product(
+                    "depthwise", x, net.weights(3, 3, 6), window=window, zero_point=-128
+                )
+                for window in (SAME3, HALF3)
+            ]
+            found = kernels(tmp_path / f"{height}x{width}", net.build(*outputs), optimize)
+            assert found == {"dsp", kernel}
