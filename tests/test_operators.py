@@ -194,6 +194,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "dsp",
         "dsp_pack",
         "depthwise",
+        "depthwise_channel",
         "depthwise_lines",
         "depthwise_strips",
         "lanes",

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "edgeq_depthwise_channel.h"
 #include "edgeq_depthwise_lines.h"
 #include "edgeq_dsp_pack.h"
 #include "edgeq_words.h"
@@ -61,89 +62,9 @@ struct edgeq_depthwise_conv_2d_plane {
     struct edgeq_plane_image image;
 };
 
-/* A channel in flash. A word of `filter` has four weights, those of two of the filter's words
- * in struct edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3. In
- * `end`, from above: [2][2] (8 bits), 8 - s (3), the upper bits of the multiplier (21). In
- * `bias`: the bias (27), and five bits more of the multiplier, of which another five are 0. */
-struct edgeq_plane_channel {
-    uint32_t filter[2];
-    uint32_t end;
-    uint32_t bias;
-};
-
 static inline uint32_t edgeq_plane_zero_points(const struct edgeq_plane_image *image) {
     return image->zero_point * 0x01010101u;
 }
-
-/* Puts channels of a group, one at least, into the table. */
-#ifdef EDGEQ_HAS_DSP
-/* clang-format off */
-/* r3-r6: a channel in flash; r7-r12, lr: in the table; then r3: 8 - s. */
-static __attribute__((naked, noinline, unused)) void
-edgeq_plane_unpack(const struct edgeq_plane_channel *from EDGEQ_UNUSED,
-                   int32_t count EDGEQ_UNUSED, struct edgeq_lines_channel *to EDGEQ_UNUSED) {
-    __asm__ volatile(
-        ".syntax unified\n"
-        "push {r4-r11, lr}\n"
-        "1:\n"
-        "ldm r0!, {r3-r6}\n"
-        "mov lr, #0xff00ff00\n"
-        "and r7, lr, r3, lsl #8\n"
-        "and r8, lr, r3\n"
-        "and r9, lr, r4, lsl #8\n"
-        "and r10, lr, r4\n"
-        "and r11, r5, #0xff000000\n"
-        "pkhtb r11, r11, r10, asr #16\n"
-        "lsl r12, r5, #11\n"
-        "lsr r12, r12, #1\n"
-        "bfi r12, r6, #5, #5\n"
-        "asr lr, r6, #5\n"
-        "stm r2!, {r7-r12, lr}\n"
-        "lsls r5, r5, #8\n"
-        "lsrs r3, r5, #29\n"
-        "beq 3f\n"
-        "movs r4, #5\n"
-        "sub r5, r2, #28\n"
-        "2:\n" /* a word: both halves >> r3 */
-        "ldr r6, [r5]\n"
-        "sxth r7, r6\n"
-        "asrs r6, r6, r3\n"
-        "asrs r7, r7, r3\n"
-        "pkhbt r6, r7, r6\n"
-        "stm r5!, {r6}\n"
-        "subs r4, r4, #1\n"
-        "bne 2b\n"
-        "3:\n"
-        "subs r1, r1, #1\n"
-        "bne 1b\n"
-        "pop {r4-r11, pc}\n");
-}
-/* clang-format on */
-#else
-static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
-                                      struct edgeq_lines_channel *to) {
-    const uint32_t upper = 0xff00ff00u;
-    for (; count > 0; --count) {
-        const uint32_t a = from->filter[0], b = from->filter[1];
-        const uint32_t end = from->end, bias = from->bias, less = end << 8 >> 29;
-        to->filter[0] = a << 8 & upper;
-        to->filter[1] = a & upper;
-        to->filter[2] = b << 8 & upper;
-        to->filter[3] = b & upper;
-        to->filter[4] = edgeq_pack_high(b & upper, end & 0xff000000u);
-        to->multiplier = (int32_t)(end << 11 >> 1 | (bias & 31u) << 5);
-        to->bias = (int32_t)bias >> 5;
-        for (int32_t i = 0; i < 5; ++i) {
-            const uint32_t w = to->filter[i];
-            const int32_t low = (int16_t)(w & 0xffffu), high = (int32_t)w;
-            to->filter[i] =
-                edgeq_pack_high((uint32_t)(low >> less) << 16, (uint32_t)(high >> less));
-        }
-        ++from;
-        ++to;
-    }
-}
-#endif
 
 /* Lays out two pixels of a line, four channels of each as they are in the image. */
 static inline void edgeq_plane_put_two(uint32_t *block, uint32_t a, uint32_t b) {
@@ -250,7 +171,7 @@ edgeq_plane_close_up(const struct edgeq_plane_image *image, int8_t *out) {
 /* `any`: with any shift and length of a line. */
 static inline __attribute__((always_inline)) void
 edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, const int8_t *x,
-            const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+            const uint8_t *channels, uint32_t *scratch, int8_t *out) {
     const int32_t stride = image->stride;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
@@ -271,7 +192,7 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
         const int32_t first = beyond > 0 ? beyond : 0;
         const int32_t count = EDGEQ_PLANE_GROUP - first;
         run.channels = count * (int32_t)sizeof *table;
-        edgeq_plane_unpack(channels + c, count, table);
+        channels = edgeq_channels_unpack(channels, count, table);
         int32_t in_line = -pad, slot = 0, slot_step = 1;
         run.turn = 0;
         for (int32_t i = 0; i < lines; ++i) {
@@ -323,21 +244,20 @@ edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, con
 /* The layers of a model share these, and only those that one uses are linked. */
 static __attribute__((noinline, unused)) void
 edgeq_plane_any(const struct edgeq_plane_image *image, uint32_t shift, const int8_t *x,
-                const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+                const uint8_t *channels, uint32_t *scratch, int8_t *out) {
     edgeq_plane(image, true, shift, x, channels, scratch, out);
 }
 
 static __attribute__((noinline, cold, unused)) void
 edgeq_plane_usual(const struct edgeq_plane_image *image, const int8_t *x,
-                  const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
+                  const uint8_t *channels, uint32_t *scratch, int8_t *out) {
     edgeq_plane(image, false, EDGEQ_LINES_SHIFT, x, channels, scratch, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
  * EDGEQ_LINES_BLOCK words for each two pixels of a line. */
 static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_conv_2d_plane *op,
-                                                 const int8_t *x,
-                                                 const struct edgeq_plane_channel *channels,
+                                                 const int8_t *x, const uint8_t *channels,
                                                  uint32_t *scratch, int8_t *out) {
     if (op->shift != EDGEQ_LINES_SHIFT || op->image.output[0] < 2) {
         edgeq_plane_any(&op->image, op->shift, x, channels, scratch, out);

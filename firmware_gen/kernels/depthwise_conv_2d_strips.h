@@ -26,8 +26,7 @@ struct edgeq_strips_words {
  * EDGEQ_STRIPS_BLOCK words for each two pixels of a line. */
 static __attribute__((noinline, cold, unused)) void
 edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, const int8_t *x,
-                               const struct edgeq_plane_channel *channels, uint32_t *scratch,
-                               int8_t *out) {
+                               const uint8_t *channels, uint32_t *scratch, int8_t *out) {
     const struct edgeq_plane_image *const image = &op->image;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const blocks = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
@@ -61,7 +60,7 @@ edgeq_depthwise_conv_2d_strips(const struct edgeq_depthwise_conv_2d_strips *op, 
         const int32_t beyond = c + group - channel_count;
         const int32_t first = beyond > 0 ? beyond : 0;
         run.channels = (group - first) * (int32_t)sizeof *table;
-        edgeq_plane_unpack(channels + c, group - first, table);
+        channels = edgeq_channels_unpack(channels, group - first, table);
         int8_t *to = out + c;
         uint32_t *const start = blocks + EDGEQ_STRIPS_BLOCK * (pad >> 1), *from = start;
         put.row = -image->line_pad;

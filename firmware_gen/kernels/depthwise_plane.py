@@ -5,33 +5,36 @@ Twin of depthwise_conv_2d_plane.h, which derives the rounding.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
-from edgeq.arith import Rounding, clamp, requantize_by
 from edgeq.graph import Array, Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.window import Window
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
 from firmware_gen.kernels.depthwise_3x3 import channels_of
+from firmware_gen.kernels.depthwise_channel import (
+    PlaneChannel,
+    channel_bytes,
+    channel_words,
+    filter_words,
+)
 from firmware_gen.kernels.kernel import Constant, Layer, LayerCode
+
+T = TypeVar("T")
 
 PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
 SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
-MOST_SCALE = 8  # of s, the weights being times 2**s in the accumulator
-LEAST_SCALE = 1
-LOW_BITS = 5  # of a multiplier, zeros
-BIAS_BITS = 32 - LOW_BITS
 GROUP = 4  # channels beside each other
 BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
 TABLE_NBYTES = GROUP * 28  # of a group's channels
-FAR = 1 << 40  # beyond every accumulator
-MOST_TRIES = 256  # multipliers beside the nearest
-AT_FIRST = 4  # of them; mostly one of these serves
 NOTE = "of each channel: 9 weights; 8 - s (3 bits), multiplier (26), bias (27)"
+COMPACT_NOTE = "a byte; of each channel 8 weights, multiplier (3 bytes), weight, bias (3 bytes)"
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
@@ -84,17 +87,22 @@ def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
 
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
-    """Four words a channel."""
+    """15 bytes a channel, or 16."""
     packing = _packing(op, layer)
     assert packing is not None
+    is_compact = packing.data.ndim == 1
+    filter_ = layer.own("filter")
     return LayerCode(
-        constants=(Constant("filter", "uint32_t", packing.words, NOTE),),
+        constants=(
+            Constant("filter", "uint32_t", packing.data, COMPACT_NOTE if is_compact else NOTE),
+        ),
         function="edgeq_depthwise_conv_2d_plane",
         parameters={"shift": packing.shift, "image": _image(op, layer)},
+        defines=("EDGEQ_CHANNELS_COMPACT" if is_compact else "EDGEQ_CHANNELS_WIDE",),
         calls=(
             (
                 layer.read(0),
-                f"(const struct edgeq_plane_channel *){layer.own('filter')}",
+                f"(const uint8_t *){filter_}" + (" + 1" if is_compact else ""),
                 layer.scratch("uint32_t"),
                 layer.write(),
             ),
@@ -131,7 +139,7 @@ def shift_of(op: QuantizedDepthwiseConv2D, layer: Layer) -> int | None:
 @dataclass(frozen=True, slots=True)
 class _Packing:
     shift: int  # t
-    words: Array  # (C, 4) uint32
+    data: Array  # uint32; (C, 4), or a byte and then 15 for each channel
 
 
 def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
@@ -152,145 +160,27 @@ def _packed(
     ]
     filters = [filter_words(c, op.window.stride_w, upright) for c in channels]
     for shift in SHIFTS:
-        numbers = []
-        for channel in channels:
-            if (found := channel.numbers(shift)) is None:
-                break
-            numbers.append(found)
-        else:
+        packed = _all(channel.compact(shift) for channel in channels)
+        if packed is not None:
+            data = b"".join(
+                channel_bytes(taps, *found) for taps, found in zip(filters, packed, strict=True)
+            )
+            padded = b"\0" + data + bytes(-(1 + len(data)) % 4)
+            return _Packing(shift, np.frombuffer(padded, "<u4"))
+        wide = _all(channel.numbers(shift) for channel in channels)
+        if wide is not None:
             words = [
-                channel_words(taps, *found)
-                for taps, found in zip(filters, numbers, strict=True)
+                channel_words(taps, *found) for taps, found in zip(filters, wide, strict=True)
             ]
             return _Packing(shift, np.array(words, np.int64).astype(np.uint32))
     return None
 
 
-def channel_words(taps: list[int], scale: int, multiplier: int, bias: int) -> list[int]:
-    """The words of a struct edgeq_plane_channel; taps: as filter_words gives them."""
-    high, low = divmod(multiplier >> LOW_BITS, 1 << LOW_BITS)
-    return [*taps[:2], taps[2] | MOST_SCALE - scale << 21 | high, bias << LOW_BITS | low]
-
-
-def filter_words(channel: PlaneChannel, stride: int, upright: bool) -> list[int]:
-    """Four pairs of weights as struct edgeq_lines_channel has them, two in a word; the ninth.
-
-    A channel of one output has none.
-    """
-    low, high = channel.outputs()
-    lines = (channel.filter.reshape(3, 3) & (0xFF if low < high else 0)).tolist()
-    if upright:
-        lines = [list(column) for column in zip(*lines, strict=True)]
-    a, b, c = lines
-    pairs = [*zip(a, b, strict=True), (c[0], c[1])]
-    if stride == 2:
-        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2])]
-    words = [
-        p[0] | q[0] << 8 | p[1] << 16 | q[1] << 24
-        for p, q in zip(pairs[::2], pairs[1::2], strict=True)
-    ]
-    return [*words, c[2] << 24]
-
-
-def first_accumulators(
-    rounding: Rounding, multiplier: int, shift: int, outputs: Array
-) -> Array:
-    """The least accumulator that gives each of these outputs (less the zero point) or more.
-
-    `tflm`: the doubling high product is floor((acc * M + 2**30) / 2**31) for either sign, and
-    the shift to the right rounds to nearest, ties away from zero: floor((v + 2**(n - 1)) /
-    2**n), for negative v one less in the numerator; two floors are one. The others round once,
-    ties upward.
-    """
-    first = []
-    for y in outputs.tolist():
-        if rounding == "tflm":
-            left, right = max(shift, 0), max(-shift, 0)
-            half = (1 << right >> 1) - (1 if right and y <= 0 else 0)
-            numerator = ((y << right) - half << 31) - (1 << 30)
-            first.append(-(-numerator // (multiplier << left)))
-        else:
-            bits = exponent_of(rounding, shift)
-            first.append(-(((1 << bits >> 1) - (y << bits)) // multiplier))
-    return np.array([clamp(acc, -FAR, FAR) for acc in first], np.int64)
-
-
-def exponent_of(rounding: Rounding, shift: int) -> int:
-    """An output is the accumulator times the multiplier times 2 to the minus this, rounded."""
-    return -shift if rounding == "shift" else 31 - shift
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneChannel:
-    """One channel's numbers."""
-
-    filter: Array  # (9,)
-    bias: int  # folded
-    multiplier: int
-    shift: int
-    output_zero_point: int
-    rounding: Rounding
-
-    def numbers(self, t: int) -> tuple[int, int, int] | None:
-        """s, the multiplier and the bias for a shift of `t`; None: there are none.
-
-        They must place every output's beginning as the header says, the least one's at the
-        least accumulator or before, that of one more than the largest beyond the largest.
-        """
-        low, high = self.outputs()
-        if low == high:
-            return MOST_SCALE, 1 << 30, low << t + 2
-        y = np.arange(low, high + 2, dtype=np.int64)
-        first = first_accumulators(
-            self.rounding, self.multiplier, self.shift, y - self.output_zero_point
-        )
-        first -= self.bias
-        least, most = self.products()
-        first[0] = least if low > -128 else FAR
-        first[-1] = most + 1 if high < 127 else -FAR
-        for scale in range(MOST_SCALE, LEAST_SCALE - 1, -1):
-            found = self._numbers(t, scale, y, first)
-            if found is not None:
-                return scale, *found
-        return None
-
-    def _numbers(self, t: int, scale: int, y: Array, first: Array) -> tuple[int, int] | None:
-        """The multiplier and the bias; first: the sums of products that outputs y begin at.
-
-        The first of y need not begin there, but not later; the last not earlier.
-        """
-        peak = 128 * int(np.abs(self.filter).sum()) << scale
-        most_bias = min((1 << BIAS_BITS - 1) - 1, (1 << 31) - 1 - peak)
-        right = exponent_of(self.rounding, self.shift) + scale - t - 32 + LOW_BITS
-        scaled = self.multiplier << max(-right, 0)
-        nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
-        # A step moves where the last output begins by 1/16 at most.
-        step = max(nearest * nearest >> 44 + t - LOW_BITS, 1)
-        for some in (range(AT_FIRST), range(AT_FIRST, MOST_TRIES)):
-            tries = [nearest + (i + 1) // 2 * (step if i % 2 else -step) for i in some]
-            multipliers = [m << LOW_BITS for m in tries if 0 < m < 1 << 31 - LOW_BITS]
-            start = -(-(y << 32 + t) // np.array(multipliers, np.int64)[:, None])
-            least = (start - (first << scale))[:, :-1].max(axis=1)
-            most = (start - (first - 1 << scale))[:, 1:].min(axis=1) - 1
-            for m, low, high in zip(multipliers, least.tolist(), most.tolist(), strict=True):
-                bias = (low + high) // 2
-                if low <= high and abs(bias) <= most_bias:
-                    return m, bias
-        return None
-
-    def products(self) -> tuple[int, int]:
-        """The least and the largest sum of products."""
-        positive, negative = (int(w.sum()) for w in self._by_sign())
-        return 127 * negative - 128 * positive, 127 * positive - 128 * negative
-
-    def _by_sign(self) -> tuple[Array, Array]:
-        return np.maximum(self.filter, 0), np.minimum(self.filter, 0)
-
-    def outputs(self) -> tuple[int, int]:
-        """The least and the largest output."""
-        ends = (
-            requantize_by(self.rounding, self.bias + acc, self.multiplier, self.shift)
-            for acc in self.products()
-        )
-        least, most = (clamp(y + self.output_zero_point, -128, 127) for y in ends)
-        return least, most
+def _all(found: Iterable[T | None]) -> list[T] | None:
+    """As a list; None if one is."""
+    result = []
+    for one in found:
+        if one is None:
+            return None
+        result.append(one)
+    return result
