@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from firmware_matrix import board_of, linked
 from integer_networks import SAME3, IntegerNetwork, inputs_of
@@ -73,16 +74,20 @@ def test_strips_of_every_size_give_the_interpreters_bytes(
 def test_few_long_lines_have_a_ring_and_many_are_strips(
     optimize: Optimize, tmp_path: Path
 ) -> None:
-    """Rows and columns, of both parities and strides."""
+    """Rows and columns, of both parities and strides; channels of 15 bytes and of 16."""
     for lines, kernel in ((5, "dsp_3x3_plane"), (7, "dsp_3x3_strips")):
         for height, width in ((lines, 31), (30, lines), (lines, 29)):
             net = IntegerNetwork((1, height, width, 4), seed=4, input_zero_point=-128)
             x = net.conv("input", 6, Window(1, 1), zero_point=-128)
-            outputs = [
-                net.product(
-                    "depthwise", x, net.weights(3, 3, 6), window=window, zero_point=-128
+            outputs = []
+            for window, bias in ((SAME3, 0), (HALF3, 30_000)):
+                weights, biases = net.weights(3, 3, 6), np.array([0, bias, 0, 0, -bias, 0])
+                outputs.append(
+                    net.product("depthwise", x, weights, biases, window, zero_point=-128)
                 )
-                for window in (SAME3, HALF3)
-            ]
-            found = kernels(tmp_path / f"{height}x{width}", net.build(*outputs), optimize)
+            folder = tmp_path / f"{height}x{width}"
+            found = kernels(folder, net.build(*outputs), optimize)
+            source = (folder / "model.c").read_text(encoding="utf-8")
+            for kind in ("COMPACT", "WIDE"):  # a large bias is no bias of 23 bits
+                assert f"#define EDGEQ_CHANNELS_{kind}\n" in source
             assert found == {"dsp", kernel}
