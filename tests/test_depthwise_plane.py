@@ -155,3 +155,12 @@ def test_weights_are_packed_as_the_loops_read_them(upright: bool) -> None:
     constant = PlaneChannel(taps.ravel(), 10**6, 2**30, -5, 0, "tflm")
     assert constant.outputs() == (127, 127)
     assert filter_words(constant, 1, upright) == [0, 0, 0]
+
+
+def test_a_compact_channel_has_a_multiplier_of_its_eight_binades() -> None:
+    """Beside the least one the nearest that would serve lies below them."""
+    taps = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0])
+    for multiplier, shift in ((2**30, -11), (2**31 - 1, -12), (2**30, -12), (2**30, -3)):
+        channel = PlaneChannel(taps, 0, multiplier, shift, -128, "single")
+        compact = channel.compact(PREFERRED_SHIFT)
+        assert compact is None or 2**23 <= compact[0] < 2**31

@@ -124,12 +124,10 @@ class PlaneChannel:
         weights = int(self.filter.sum())
 
         def fits(multiplier: int, bias: int) -> bool:
+            if multiplier < COMPACT_LEAST:
+                return False
             exponent, _, rest = compact_fields(weights, multiplier, bias)
-            return (
-                0 <= exponent < 8
-                and multiplier % (1 << exponent + 1) == 0
-                and _fits(rest, REST_BITS)
-            )
+            return multiplier % (1 << exponent + 1) == 0 and _fits(rest, REST_BITS)
 
         return self._numbers(t, MOST_SCALE, exponent + 1, beginnings, fits)
 
