@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from edgeq.graph import Graph, Tensor
 from edgeq.memory import Scratch
 from edgeq.memory.blocks import aligned
@@ -230,7 +232,9 @@ class _Chooser:
             choices[part.role] = replace(found, macs=found.macs * part.calls)
 
         def emit(op: Any, layer: Layer) -> LayerCode:
-            codes = {p.role: choices[p.role].emit(p.op, choices[p.role].layer) for p in parts}
+            codes: dict[str, LayerCode] = {}
+            for part in parts:
+                codes[part.role] = _part_code(part, choices[part.role], choices, codes)
             return replace(whole.emit(op, layer), parts=codes)
 
         return replace(
@@ -240,6 +244,28 @@ class _Chooser:
             macs=whole.macs - sum(c.macs for c in choices.values()),
             parts=choices,
         )
+
+
+def _part_code(
+    part: Part, choice: Choice, choices: Mapping[str, Choice], codes: Mapping[str, LayerCode]
+) -> LayerCode:
+    """The code of a part; constants that another part has too are that one's."""
+    code = choice.emit(part.op, choice.layer)
+    other = part.constants_of
+    if other is None or not same_constants(code, codes[other]):
+        return code
+    layer = replace(choice.layer, name=choices[other].layer.name)
+    return replace(choice.emit(part.op, layer), constants=(), constants_of=other)
+
+
+def same_constants(code: LayerCode, other: LayerCode) -> bool:
+    """Whether two layers would have the same constants."""
+    return [(c.role, c.ctype) for c in code.constants] == [
+        (c.role, c.ctype) for c in other.constants
+    ] and all(
+        np.array_equal(a.values, b.values)
+        for a, b in zip(code.constants, other.constants, strict=True)
+    )
 
 
 def _roles(graph: Graph) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ _TELLING: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "conv_2d": re.compile(r"(?!.*depthwise).*conv"),
         "depthwise_conv_2d": re.compile(r".*(depthwise|dw|conv)"),
+        "conv_add": re.compile(r"(?!.*depthwise).*conv"),
         "conv_depthwise": re.compile(r".*(depthwise|dw|conv)"),
         "fully_connected": re.compile(r".*(dense|fc|linear|gemm|logits|classifier)"),
         "average_pool_2d": re.compile(r".*pool"),

@@ -70,7 +70,7 @@ def place_constants(
     layers = [
         found
         for choice, parts in zip(choices, code, strict=True)
-        for found in _constants_of(choice.layer.name, choice, parts)
+        for found in _constants_of(choice.layer.name, (choice,), parts)
     ]
     found = homes(layers, room.flash, room.rams, room.free, _wish(room.wanted, optimize))
     return tuple(
@@ -85,13 +85,18 @@ def place_constants(
     )
 
 
-def _constants_of(name: str, choice: Choice, code: LayerCode) -> list[LayerConstants]:
+def _constants_of(
+    name: str, choices: Sequence[Choice], code: LayerCode
+) -> list[LayerConstants]:
+    """Of a layer or a part; the first of `choices` has them, the others read them too."""
     found = []
-    for role, part in choice.parts.items():
-        found += _constants_of(f"{name}_{role}", part, code.parts[role])
+    parts = choices[0].parts
+    for role in parts:
+        others = [parts[r] for r, other in code.parts.items() if other.constants_of == role]
+        found += _constants_of(f"{name}_{role}", (parts[role], *others), code.parts[role])
     nbytes = sum(c.values.nbytes for c in code.constants)
-    if choice.macs and nbytes:
-        found.append(LayerConstants(name, nbytes, _readings(choice)))
+    if choices[0].macs and nbytes:
+        found.append(LayerConstants(name, nbytes, sum(map(_readings, choices))))
     return found
 
 

@@ -20,6 +20,12 @@ multipliers = st.one_of(
 
 
 @st.composite
+def scales(draw: Draw) -> float:
+    exponent = draw(st.sampled_from((0, 0, -1, 1, -7, 6, -20, 12)))
+    return float(np.float32(draw(st.floats(0.5, 1.0)) * 2.0**exponent))
+
+
+@st.composite
 def clamps(draw: Draw) -> tuple[int, int]:
     if draw(st.booleans()):
         return -128, 127

@@ -13,6 +13,7 @@ from draws import (
     filter_and_bias,
     multipliers,
     product_fields,
+    scales,
     seeds,
     usual_windows,
     windows,
@@ -30,6 +31,7 @@ from problem import (
     constant,
     int8_values,
 )
+from problems_in_one import conv_add
 from problems_rows import usual_row
 
 from edgeq.arith import Rounding
@@ -134,12 +136,6 @@ def fully_connected(draw: Draw) -> Problem:
     return build(
         QuantizedFullyConnected(**fields), inputs, (int8_values(draw(seeds), x.shape),)
     )
-
-
-@st.composite
-def scales(draw: Draw) -> float:
-    exponent = draw(st.sampled_from((0, 0, -1, 1, -7, 6, -20, 12)))
-    return float(np.float32(draw(st.floats(0.5, 1.0)) * 2.0**exponent))
 
 
 @st.composite
@@ -344,6 +340,7 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
     "dequantize": dequantize(),
     "move": move(),
     "conv_depthwise": conv_depthwise(),
+    "conv_add": conv_add(),
 }
 
 

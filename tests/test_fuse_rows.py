@@ -375,7 +375,7 @@ def test_a_file_with_one_operator_in_the_place_of_another_is_refused(
     ("name", "most"), [("kws", 9216), ("ic", 34816), ("vww", 30720), ("ad", 2048)]
 )
 @pytest.mark.parametrize("core", sorted(CORES))
-def test_only_vww_needs_layers_in_one_and_cores_with_dsp_meet_their_arenas(
+def test_networks_have_the_layers_in_one_that_they_need_and_meet_their_arenas(
     name: str, most: int, core: str, model_path
 ) -> None:
     target = CORES[core].target
@@ -386,6 +386,6 @@ def test_only_vww_needs_layers_in_one_and_cores_with_dsp_meet_their_arenas(
     check_plan(graph, plan, scratch.exact)
     if target.has_dsp:
         assert plan.arena_nbytes <= most
-    is_fused = "conv_depthwise" in names(graph)
-    assert is_fused == (name == "vww")
-    assert arrangement.why.startswith("in one" if is_fused else "apart: in one they would not")
+    in_one = {"conv_depthwise", "conv_add"} & set(names(graph))
+    assert in_one == {"vww": {"conv_depthwise"}, "ic": {"conv_add"}}.get(name, set())
+    assert arrangement.why.startswith("in one" if in_one else "apart: in one they would not")

@@ -16,6 +16,7 @@ from edgeq.arith import ROUNDINGS, Rounding
 from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, Placement, scratch_name
 from edgeq.ops import OPERATORS, Operator
+from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from firmware_gen.cores import PORTABLE, Target
@@ -95,7 +96,10 @@ OPTIONS: tuple[tuple[tuple[str, ...], Optimize], ...] = (
 )
 
 
-PARTS = {"conv_depthwise": (QuantizedConv2D, QuantizedDepthwiseConv2D)}
+PARTS = {
+    "conv_depthwise": (QuantizedConv2D, QuantizedDepthwiseConv2D),
+    "conv_add": (QuantizedConv2D, QuantizedAdd),
+}
 
 
 def variants_of(operator: Operator, rounding: Rounding = "tflm") -> set[str]:

@@ -19,7 +19,7 @@ README = Path(__file__).parent.parent / "README.md"
 def operators_table() -> str:
     lines = ["| operator | .tflite, int8 and float | ONNX | |", "|---|---|---|---|"]
     for operator in OPERATORS:
-        if operator.name in ("move", "conv_depthwise"):  # no file has them
+        if operator.name in ("move", "conv_depthwise", "conv_add"):  # no file has them
             continue
         tflite = operator.name.upper()
         if operator.name == "relu":

@@ -8,6 +8,7 @@ from edgeq.ops.add import Add, QuantizedAdd
 from edgeq.ops.average_pool_2d import AveragePool2D, QuantizedAveragePool2D
 from edgeq.ops.concatenation import Concatenation, QuantizedConcatenation
 from edgeq.ops.conv_2d import Conv2D, QuantizedConv2D
+from edgeq.ops.conv_add import QuantizedConvAdd
 from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import DepthwiseConv2D, QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
@@ -75,6 +76,13 @@ OPERATORS: tuple[Operator, ...] = (
         "conv_depthwise",
         None,
         (QuantizedConvDepthwise,),
+        "",
+        "made by edgeq where two in one by rows save memory",
+    ),
+    Operator(
+        "conv_add",
+        None,
+        (QuantizedConvAdd,),
         "",
         "made by edgeq where two in one by rows save memory",
     ),

@@ -1,5 +1,5 @@
-"""CONV_DEPTHWISE nodes where the tensor between a 1x1 CONV_2D and its DEPTHWISE_CONV_2D is what
-needs the most memory: by rows, it never exists whole.
+"""CONV_DEPTHWISE and CONV_ADD nodes where the tensor between a CONV_2D and the layer that reads
+it is what needs the most memory: by rows, it never exists whole.
 
 Kernels decide how much scratch that takes, so this pass belongs to the arrangement for a core
 and not to the passes that take out dead work; it comes after them.
@@ -14,7 +14,9 @@ from typing import TypeAlias
 from edgeq.errors import GraphError
 from edgeq.graph import Graph, Node
 from edgeq.memory.blocks import Layout, layout_of, lower_bound
+from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.conv_add import QuantizedConvAdd, swapped
 from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.passes.reorder import reorder
@@ -33,9 +35,9 @@ def scratch_of_ops(graph: Graph) -> None:
 def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
     """The same function with pairs fused, as few as give the least lower bound of the plan.
 
-    Pair after pair is fused whose tensor lives at the peak; of the graphs on the way, the best
-    is taken, if it gains LEAST_GAIN_NBYTES, and what it can do without is undone. As many rows
-    are made at once as that allows.
+    Pair after pair is fused whose tensor lives at the peak, the one first that gains the most;
+    of the graphs on the way, the best is taken, if it gains LEAST_GAIN_NBYTES, and what it can
+    do without is undone. As many rows are made at once as that allows.
     Deterministic.
 
     Raises:
@@ -48,10 +50,10 @@ def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
     best: tuple[str, ...] = ()
     least = plain
     chosen: tuple[str, ...] = ()
-    while found := [p for p in pairs if p not in chosen and _lives(layout, pairs[p], step)]:
-        chosen = (*chosen, found[0])
-        fused = _fused(start, pairs, chosen)
-        layout = layout_of(fused, scratch_of(fused))
+    while found := [p for p in pairs if _is_free(pairs, p, chosen) and _lives(layout, p, step)]:
+        tried = {p: _layout(_fused(start, pairs, (*chosen, p)), scratch_of) for p in found}
+        first = min(found, key=lambda p: lower_bound(tried[p])[0])
+        chosen, layout = (*chosen, first), tried[first]
         bound, step = lower_bound(layout)
         if bound < least:
             best, least = chosen, bound
@@ -59,10 +61,14 @@ def fuse_rows(graph: Graph, scratch_of: ScratchOf = scratch_of_ops) -> Graph:
         return graph
     for pair in best:
         fewer = tuple(p for p in best if p != pair)
-        without = _fused(start, pairs, fewer)
-        if lower_bound(layout_of(without, scratch_of(without)))[0] <= least:
+        if lower_bound(_layout(_fused(start, pairs, fewer), scratch_of))[0] <= least:
             best = fewer
-    return _with_more_rows(_fused(start, pairs, best), best, scratch_of, least)
+    names = tuple(pairs[p] for p in best)
+    return _with_more_rows(_fused(start, pairs, best), names, scratch_of, least)
+
+
+def _layout(graph: Graph, scratch_of: ScratchOf) -> Layout:
+    return layout_of(graph, scratch_of(graph))
 
 
 def _with_more_rows(
@@ -71,9 +77,10 @@ def _with_more_rows(
     """As many rows at once as the bound has room for: then fewer are gone over again."""
     for name in names:
         height = graph.tensors[name].shape[1]
-        for rows in (n for n in range(height, 1, -1) if height % n == 0):
+        least = _row_op(graph, name).rows_at_once
+        for rows in (n for n in range(height, least, -1) if height % n == 0):
             more = _with_rows(graph, name, rows)
-            if lower_bound(layout_of(more, scratch_of(more)))[0] <= bound:
+            if lower_bound(_layout(more, scratch_of))[0] <= bound:
                 graph = more
                 break
     return graph
@@ -81,42 +88,88 @@ def _with_more_rows(
 
 def _with_rows(graph: Graph, name: str, rows: int) -> Graph:
     nodes = {node.name: node for node in graph.nodes}
-    op = nodes[name].op
-    assert isinstance(op, QuantizedConvDepthwise)
-    node = replace(nodes[name], op=replace(op, rows_at_once=rows))
-    return rebuilt(graph, {name: node}, {})
+    op = replace(_row_op(graph, name), rows_at_once=rows)
+    return rebuilt(graph, {name: replace(nodes[name], op=op)}, {})
+
+
+def _row_op(graph: Graph, name: str) -> QuantizedConvDepthwise | QuantizedConvAdd:
+    (op,) = (node.op for node in graph.nodes if node.name == name)
+    assert isinstance(op, QuantizedConvDepthwise | QuantizedConvAdd)
+    return op
 
 
 def _pairs(graph: Graph) -> dict[str, str]:
-    """Name of a DEPTHWISE_CONV_2D -> the CONV_2D before it, if the two can be one."""
+    """Name of a CONV_2D, which is that of the tensor in between -> the layer that alone reads
+    it, if the two can be one.
+    """
     found = {}
     for node in graph.nodes:
         reader = only_reader(graph, node.name)
         if reader is not None and _pair(graph, node, reader) is not None:
-            found[reader.name] = node.name
+            found[node.name] = reader.name
     return found
 
 
-def _pair(graph: Graph, conv: Node, depthwise: Node) -> Node | None:
+def _is_free(pairs: Mapping[str, str], pair: str, chosen: tuple[str, ...]) -> bool:
+    """Whether neither layer is in a pair already: ADD may read two convolutions."""
+    return pairs[pair] not in {pairs[p] for p in chosen}
+
+
+def _pair(graph: Graph, conv: Node, reader: Node) -> Node | None:
     if not isinstance(conv.op, QuantizedConv2D):
         return None
-    if not isinstance(depthwise.op, QuantizedDepthwiseConv2D):
-        return None
+    if isinstance(reader.op, QuantizedDepthwiseConv2D):
+        return _conv_depthwise(graph, conv, conv.op, reader, reader.op)
+    if isinstance(reader.op, QuantizedAdd):
+        return _conv_add(graph, conv, conv.op, reader, reader.op)
+    return None
+
+
+def _conv_depthwise(
+    graph: Graph,
+    conv: Node,
+    conv_op: QuantizedConv2D,
+    depthwise: Node,
+    depthwise_op: QuantizedDepthwiseConv2D,
+) -> Node | None:
     inputs = (*conv.inputs, *depthwise.inputs[1:])
     try:
-        op = QuantizedConvDepthwise(conv.op, depthwise.op)
+        op = QuantizedConvDepthwise(conv_op, depthwise_op)
         op.infer_shapes(*(t.shape for t in graph.tensors_of(inputs)))
     except GraphError:  # it says what cannot run by rows
         return None
     return Node(op, inputs, depthwise.outputs)
 
 
+def _conv_add(
+    graph: Graph, conv: Node, conv_op: QuantizedConv2D, add: Node, add_op: QuantizedAdd
+) -> Node | None:
+    first, second = add.inputs
+    if first == second:
+        return None
+    if second == conv.name:
+        add_op, second = swapped(add_op), first
+    inputs = (*conv.inputs, second)
+    tensors = graph.tensors_of(inputs)
+    height = graph.tensors[add.name].shape[1]
+    if tensors[3].data is not None:
+        return None
+    for rows in range(1, height + 1):
+        try:
+            op = QuantizedConvAdd(conv_op, add_op, rows)
+            op.infer_shapes(*(t.shape for t in tensors))
+        except GraphError:
+            continue
+        return Node(op, inputs, add.outputs)
+    return None
+
+
 def _fused(graph: Graph, pairs: Mapping[str, str], chosen: tuple[str, ...]) -> Graph:
     nodes = {node.name: node for node in graph.nodes}
     replaced: dict[str, Node | None] = {}
     for name in chosen:
-        replaced[name] = _pair(graph, nodes[pairs[name]], nodes[name])
-        replaced[pairs[name]] = None
+        replaced[pairs[name]] = _pair(graph, nodes[name], nodes[pairs[name]])
+        replaced[name] = None
     return rebuilt(graph, replaced, {})
 
 

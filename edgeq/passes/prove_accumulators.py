@@ -7,6 +7,7 @@ import numpy as np
 from edgeq.arith import INT32_MAX, INT32_MIN
 from edgeq.errors import GraphError
 from edgeq.graph import Array, Graph, Node
+from edgeq.ops.conv_add import QuantizedConvAdd
 from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.op import require_product
 from edgeq.ops.product import accumulator_ends
@@ -37,6 +38,8 @@ def _products(node: Node) -> list[tuple[ProductOp, tuple[str, ...]]]:
         x, *constants = node.inputs
         first, second = (x, *constants[:2]), (x, *constants[2:])
         return [(node.op.conv, first), (node.op.depthwise, second)]
+    if isinstance(node.op, QuantizedConvAdd):
+        return [(node.op.conv, node.inputs[:3])]
     return []
 
 

@@ -249,7 +249,7 @@ def model_summary(
     if copies:
         text = f"{len(copies)} copies of {sum(copies):,} bytes in all keep the arena small"
         lines.append(Text(f"moves    {text}"))
-    if pairs := sum(n.op.name == "conv_depthwise" for n in nodes):
+    if pairs := sum(n.op.name in ("conv_add", "conv_depthwise") for n in nodes):
         text = (
             f"{pairs} times two layers run as one, row by row: what is between is never whole"
         )

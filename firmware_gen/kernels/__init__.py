@@ -13,6 +13,7 @@ from edgeq.ops.add import QuantizedAdd
 from edgeq.ops.average_pool_2d import QuantizedAveragePool2D
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.conv_add import QuantizedConvAdd
 from edgeq.ops.conv_depthwise import QuantizedConvDepthwise
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.dequantize import Dequantize
@@ -31,6 +32,7 @@ from firmware_gen.kernels import (
     average_pool_2d,
     concatenation,
     conv_2d,
+    conv_add,
     conv_depthwise,
     depthwise_conv_2d,
     dequantize,
@@ -67,6 +69,7 @@ KERNELS: MappingProxyType[type[IntegerOp], Kernel] = MappingProxyType(
         Dequantize: dequantize.KERNEL,
         Move: move.KERNEL,
         QuantizedConvDepthwise: conv_depthwise.KERNEL,
+        QuantizedConvAdd: conv_add.KERNEL,
     }
 )
 

@@ -31,7 +31,7 @@ ROLES = (
     "scratch",
     *(
         f"{part}{role}"
-        for part in ("expand", "depthwise")
+        for part in ("expand", "depthwise", "conv", "conv_first", "conv_last", "add")
         for role in ("", "_filter", "_bias", "_multiplier", "_shift", "_table")
     ),
 )
@@ -118,6 +118,7 @@ class LayerCode:
     calls: tuple[tuple[str, ...], ...] = ()  # the arguments of each, after the parameters
     defines: tuple[str, ...] = ()  # macros that the kernel's headers must find defined
     parts: Mapping[str, LayerCode] = field(default_factory=dict)  # by Part.role
+    constants_of: str | None = None  # the role of the part whose constants it reads
 
     def functions(self) -> tuple[LayerCode, ...]:
         """Those of its parts, and itself."""
@@ -156,6 +157,7 @@ class Part:
     op: IntegerOp
     layer: Layer  # as the kernel of `op` sees it: from `x` to `out`
     calls: int  # in a run
+    constants_of: str | None = None  # the part before it that has the same, if kernels agree
 
 
 def no_parts(op: IntegerOp, layer: Layer) -> tuple[Part, ...]:
