@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from edgeq.arith import Rounding, clamp, requantize_by
 from edgeq.graph import Array
-from firmware_gen.kernels.depthwise_plane import (
+from firmware_gen.kernels.depthwise_channel import (
     FAR,
+    LEAST_SCALE,
     MOST_SCALE,
-    PREFERRED_SHIFT,
     PlaneChannel,
+    channel_bytes,
+    channel_words,
     filter_words,
     first_accumulators,
 )
+from firmware_gen.kernels.depthwise_plane import PREFERRED_SHIFT
 
 ROUNDINGS: tuple[Rounding, ...] = ("tflm", "single", "shift")
 MULTIPLIERS = (2**30, 2**30 + 1, 1518500250, 2**31 - 1)
@@ -62,22 +65,24 @@ def channels(draw: st.DrawFn) -> PlaneChannel:
 def test_one_multiplication_and_one_shift_give_the_outputs_of_all_accumulators(
     channel: PlaneChannel, t: int
 ) -> None:
-    found = channel.numbers(t)
-    if found is None:
-        return
-    scale, multiplier, bias = found
-    assert 0 <= scale <= MOST_SCALE
+    numbers, compact = channel.numbers(t), channel.compact(t)
+    if numbers is not None:
+        scale, multiplier, bias = numbers
+        assert LEAST_SCALE <= scale <= MOST_SCALE
+        assert unpacked(channel_words([0, 0, 0], *numbers)) == numbers
+        check(channel, t, scale, multiplier, bias)
+    if compact is not None:
+        check(channel, t, MOST_SCALE, *compact)
+        taps = filter_words(channel, 1, upright=False)
+        assert compact_unpacked(channel_bytes(taps, *compact)) == compact
+
+
+def check(channel: PlaneChannel, t: int, scale: int, multiplier: int, bias: int) -> None:
+    """These numbers give the channel's outputs."""
     assert 0 < multiplier < 2**31
     low, high = channel.outputs()
     taps = channel.filter if low < high else 0 * channel.filter
-    ends = [
-        int(
-            np.where(
-                (channel.filter > 0) == up, channel.filter * 127, channel.filter * -128
-            ).sum()
-        )
-        for up in (False, True)
-    ]
+    ends = channel.products()
     products = np.arange(min(ends), max(ends) + 1)  # every sum of products, and more
     wide = (products << scale) * bool(taps.any()) + bias
     assert np.abs(wide).max() < 2**31
@@ -91,24 +96,40 @@ def test_one_multiplication_and_one_shift_give_the_outputs_of_all_accumulators(
         assert output_of(channel, channel.bias + ends[1]) == got[0]
 
 
-def test_most_channels_have_numbers_for_the_preferred_shift() -> None:
+def test_most_channels_are_compact_for_the_preferred_shift() -> None:
     rng = np.random.default_rng(7)
     found = 0
     for _ in range(100):
         multiplier, shift = int(rng.integers(2**30, 2**31)), int(rng.integers(-9, -4))
         taps = rng.integers(-127, 128, 9)
-        channel = PlaneChannel(
-            taps, int(rng.integers(-9000, 9000)), multiplier, shift, -128, "tflm"
-        )
-        found += channel.numbers(PREFERRED_SHIFT) is not None
-    assert found >= 99
+        bias = int(rng.integers(-9000, 9000)) + 128 * int(taps.sum())  # zero point -128
+        channel = PlaneChannel(taps, bias, multiplier, shift, -128, "tflm")
+        found += channel.compact(PREFERRED_SHIFT) is not None
+        assert channel.numbers(PREFERRED_SHIFT) is not None
+    assert found >= 97
+
+
+def unpacked(words: list[int]) -> tuple[int, int, int]:
+    """What edgeq_channels_wide makes of a channel's numbers: s, multiplier, bias."""
+    _, _, end, bias = np.array(words).astype("<u4").view("<i4").tolist()
+    multiplier = (end & 0x1FFFFF) << 10 | (bias & 31) << 5
+    return 8 - (end >> 21 & 7), multiplier, bias >> 5
+
+
+def compact_unpacked(data: bytes) -> tuple[int, int]:
+    """What edgeq_channels_compact makes of a channel's numbers: multiplier, bias."""
+    weights = sum(np.frombuffer(data, np.int8)[[0, 1, 2, 3, 4, 5, 6, 7, 11]].tolist())
+    end = int.from_bytes(data[8:11], "little")
+    last = int.from_bytes(data[12:15], "little", signed=True)
+    e, f = end >> 21, (end & 0x1FFFFF) << 1 | last & 1
+    return 2**22 + f << 1 + e, (last >> 1) - (0xF500000 - 32 * f >> e) + 2**15 * weights
 
 
 def pairs_of(words: list[int]) -> list[tuple[int, int]]:
-    """What the kernel makes of the words: five pairs of int8."""
+    """What the kernel makes of the weights' words: five pairs of int8."""
     data: Array = np.array(words, "<u4").view(np.int8).reshape(3, 4)
-    pairs = [(int(w[first]), int(w[first + 2])) for w in data for first in (0, 1)]
-    return pairs[:5]
+    pairs = [(int(w[first]), int(w[first + 2])) for w in data[:2] for first in (0, 1)]
+    return [*pairs, (pairs[3][1], int(data[2, 3]))]
 
 
 @pytest.mark.parametrize("upright", [False, True])
@@ -129,8 +150,17 @@ def test_weights_are_packed_as_the_loops_read_them(upright: bool) -> None:
         (d, e),
         (g, h),
         (c, f),
-        (i, i),
+        (f, i),  # of which the kernel uses the second
     ]
     constant = PlaneChannel(taps.ravel(), 10**6, 2**30, -5, 0, "tflm")
     assert constant.outputs() == (127, 127)
     assert filter_words(constant, 1, upright) == [0, 0, 0]
+
+
+def test_a_compact_channel_has_a_multiplier_of_its_eight_binades() -> None:
+    """Beside the least one the nearest that would serve lies below them."""
+    taps = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0])
+    for multiplier, shift in ((2**30, -11), (2**31 - 1, -12), (2**30, -12), (2**30, -3)):
+        channel = PlaneChannel(taps, 0, multiplier, shift, -128, "single")
+        compact = channel.compact(PREFERRED_SHIFT)
+        assert compact is None or 2**23 <= compact[0] < 2**31

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from firmware_matrix import board_of, linked
 from integer_networks import SAME3, IntegerNetwork, inputs_of
@@ -52,7 +53,10 @@ def test_an_odd_last_pixel_is_its_own_second(pixels: int, tmp_path: Path) -> Non
     assert kernels(tmp_path, net.build(x)) == {"dsp_pointwise"}
 
 
-def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimize", MODES)
+def test_strips_of_every_size_give_the_interpreters_bytes(
+    optimize: Optimize, tmp_path: Path
+) -> None:
     """Lines of 2 to 13 outputs, of both parities and strides; several strips, and the last of
     each number of lines."""
     net = IntegerNetwork((1, 28, 26, 4), seed=2, input_zero_point=-128)
@@ -70,4 +74,27 @@ def test_strips_of_every_size_give_the_interpreters_bytes(tmp_path: Path) -> Non
     for stride in (1, 2):
         window = Window(3, 3, stride, stride, pad_left=1, pad_right=1)
         outputs.append(net.product("depthwise", row, net.weights(3, 3, 8), window=window))
-    assert "dsp_3x3_strips" in kernels(tmp_path, net.build(*outputs))
+    assert "dsp_3x3_strips" in kernels(tmp_path, net.build(*outputs), optimize)
+
+
+@pytest.mark.parametrize("optimize", MODES)
+def test_few_long_lines_have_a_ring_and_many_are_strips(
+    optimize: Optimize, tmp_path: Path
+) -> None:
+    """Rows and columns, of both parities and strides; channels of 15 bytes and of 16."""
+    for lines, kernel in ((5, "dsp_3x3_plane"), (7, "dsp_3x3_strips")):
+        for height, width in ((lines, 31), (30, lines), (lines, 29)):
+            net = IntegerNetwork((1, height, width, 4), seed=4, input_zero_point=-128)
+            x = net.conv("input", 6, Window(1, 1), zero_point=-128)
+            outputs = []
+            for window, bias in ((SAME3, 0), (HALF3, 30_000)):
+                weights, biases = net.weights(3, 3, 6), np.array([0, bias, 0, 0, -bias, 0])
+                outputs.append(
+                    net.product("depthwise", x, weights, biases, window, zero_point=-128)
+                )
+            folder = tmp_path / f"{height}x{width}"
+            found = kernels(folder, net.build(*outputs), optimize)
+            source = (folder / "model.c").read_text(encoding="utf-8")
+            for kind in ("COMPACT", "WIDE"):  # a large bias is no bias of 23 bits
+                assert f"#define EDGEQ_CHANNELS_{kind}\n" in source
+            assert found == {"dsp_pointwise", kernel}

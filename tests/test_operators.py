@@ -198,6 +198,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "dsp",
         "dsp_pack",
         "depthwise",
+        "depthwise_channel",
         "depthwise_lines",
         "depthwise_strips",
         "lanes",
@@ -213,5 +214,6 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "winograd_code",
         "widen",
         "window",
+        "words",
     }
     assert extra == {f"edgeq_{name}.h" for name in shared}

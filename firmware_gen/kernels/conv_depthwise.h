@@ -4,10 +4,9 @@
 #ifndef EDGEQ_CONV_DEPTHWISE_H
 #define EDGEQ_CONV_DEPTHWISE_H
 
-#include <stddef.h>
 #include <stdint.h>
 
-#include "move.h"
+#include "edgeq_words.h"
 
 /* Makes rows, at `out`, of what is at `x`. */
 typedef void edgeq_make_rows(const int8_t *x, int8_t *out);
@@ -27,17 +26,17 @@ struct edgeq_conv_depthwise {
 };
 
 /* (H, W, I) -> (out_h, out_w, E * m); scratch: `rows` rows of E channels. */
-static inline __attribute__((always_inline)) void
+static __attribute__((noinline, cold, unused)) void
 edgeq_conv_depthwise(const struct edgeq_conv_depthwise *op, const int8_t *x, int8_t *scratch,
                      int8_t *out) {
     const int32_t row_nbytes = op->row_nbytes;
     const int32_t kept = op->step < op->rows ? op->rows - op->step : 0;
-    const struct edgeq_move up = {.words = kept * row_nbytes / 4, .bytes = 0};
     int32_t row = 0; /* in scratch, the first to be made */
     for (int32_t i = 0; i < op->count; ++i) {
         const int32_t top = i * op->step - op->pad_top; /* row 0 of the scratch */
         if (i > 0) {
-            edgeq_move(&up, scratch + (op->rows - kept) * row_nbytes, scratch);
+            edgeq_copy_words(scratch + (op->rows - kept) * row_nbytes, scratch,
+                             kept * row_nbytes >> 2);
             row = kept;
         }
         for (; row < op->rows; ++row) {
@@ -46,7 +45,8 @@ edgeq_conv_depthwise(const struct edgeq_conv_depthwise *op, const int8_t *x, int
             if (y >= 0 && y < op->height) {
                 op->expand(x + y * op->x_row_nbytes, to);
             } else {
-                __builtin_memset(to, op->fill, (size_t)row_nbytes);
+                edgeq_fill_words((uint32_t)(op->fill & 0xff) * 0x01010101u, to,
+                                 row_nbytes >> 2);
             }
         }
         op->depthwise(scratch, out);

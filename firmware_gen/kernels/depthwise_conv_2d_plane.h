@@ -17,83 +17,53 @@
  * 127, if that lies above 2**s * (first(y) - 1) + b and not above 2**s * first(y) + b. For one
  * t, depthwise_plane.py finds s, m (next to M * 2**(t + 1 - n - s), M and n being the
  * multiplier and the shift to the right) and b with which this holds of every y that the
- * channel can give. */
+ * channel can give, but that the least need not begin at all; nor may the next one above begin
+ * at an accumulator that there is. */
 #ifndef EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 #define EDGEQ_DEPTHWISE_CONV_2D_PLANE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "edgeq_depthwise_channel.h"
 #include "edgeq_depthwise_lines.h"
 #include "edgeq_dsp_pack.h"
+#include "edgeq_words.h"
 
 #define EDGEQ_PLANE_GROUP 4 /* channels */
 
-/* Along the lines, or from line to line. */
-struct edgeq_plane_axis {
-    int32_t input_step; /* bytes */
-    int32_t output_step;
-    int16_t input; /* extents */
-    int16_t output;
-    int16_t stride; /* 1 or 2 */
-    int16_t pad;    /* before the image */
+struct edgeq_plane_image {
+    unsigned channels : 16;  /* 4 at least */
+    unsigned zero_point : 8; /* the input's, as a byte */
+    unsigned stride : 2;     /* 1 or 2, in both directions */
+    unsigned line_pad : 2;   /* lines before the image */
+    unsigned run_pad : 2;    /* pixels of a line before it */
+    unsigned is_upright : 1; /* lines are columns */
+    uint16_t input[2];       /* pixels of a line, lines */
+    uint16_t output[2];
 };
+
+/* Bytes from pixel to pixel of a line, and from line to line, in an image with rows of so many
+ * pixels. */
+struct edgeq_plane_steps {
+    int32_t run;
+    int32_t line;
+};
+
+static inline struct edgeq_plane_steps edgeq_plane_steps(const struct edgeq_plane_image *image,
+                                                         int32_t width) {
+    const int32_t channels = image->channels, row = width * channels;
+    return image->is_upright ? (struct edgeq_plane_steps){row, channels}
+                             : (struct edgeq_plane_steps){channels, row};
+}
 
 struct edgeq_depthwise_conv_2d_plane {
-    uint32_t zero_points; /* the input's, in each byte */
-    int32_t shift;        /* t */
-    int32_t channels;     /* 4 at least */
-    struct edgeq_plane_axis line;
-    struct edgeq_plane_axis run;
+    uint32_t shift; /* t */
+    struct edgeq_plane_image image;
 };
 
-/* A channel in flash: a word has four weights, those of the filter's words in struct
- * edgeq_lines_channel, of the first in bytes 0 and 2, of the second in 1 and 3; above the last,
- * in byte 3, is by how much less than 8 their power of two is. */
-struct edgeq_plane_channel {
-    uint32_t filter[3];
-    int32_t multiplier;
-    int32_t bias;
-};
-
-/* Both halves >> n, rounded down. */
-static inline uint32_t edgeq_plane_halves_right(uint32_t x, uint32_t n) {
-    const int32_t low = (int16_t)(x & 0xffffu), high = (int32_t)x;
-    return edgeq_pack_high((uint32_t)(low >> n) << 16, (uint32_t)(high >> n));
-}
-
-static inline void edgeq_plane_unpack(const struct edgeq_plane_channel *from, int32_t count,
-                                      struct edgeq_lines_channel *to) {
-    const uint32_t upper = 0xff00ff00u;
-    const struct edgeq_lines_channel *const end = to + count;
-    for (; to != end; ++to, ++from) {
-        const uint32_t a = from->filter[0], b = from->filter[1], c = from->filter[2];
-        to->filter[0] = a << 8 & upper;
-        to->filter[1] = a & upper;
-        to->filter[2] = b << 8 & upper;
-        to->filter[3] = b & upper;
-        to->filter[4] = c << 8 & upper;
-        to->multiplier = from->multiplier;
-        to->bias = from->bias;
-        if (c >> 24 != 0) {
-            for (int32_t i = 0; i < 5; ++i) {
-                to->filter[i] = edgeq_plane_halves_right(to->filter[i], c >> 24);
-            }
-        }
-    }
-}
-
-/* Fills a line of the ring with the zero point. */
-static __attribute__((noinline, unused)) void
-edgeq_plane_put_zeros(uint32_t zero_points, int32_t blocks, uint32_t *block) {
-    const uint32_t word = edgeq_sxtb16(zero_points);
-    for (; blocks > 0; --blocks) {
-        block[0] = word;
-        block[3] = word;
-        block[6] = word;
-        block[9] = word;
-        block += EDGEQ_LINES_BLOCK;
-    }
+static inline uint32_t edgeq_plane_zero_points(const struct edgeq_plane_image *image) {
+    return image->zero_point * 0x01010101u;
 }
 
 /* Lays out two pixels of a line, four channels of each as they are in the image. */
@@ -128,14 +98,18 @@ edgeq_plane_put_pairs(const int8_t *x EDGEQ_UNUSED, int32_t step EDGEQ_UNUSED,
     __asm__ volatile(
         ".syntax unified\n"
         "push {r4-r7, lr}\n"
+#ifdef EDGEQ_FOR_SPEED
         "lsrs r2, r2, #1\n"
         "bcc 2f\n"
         EDGEQ_PLANE_TWO
         "2:\n"
+#endif
         "cbz r2, 3f\n"
         "1:\n"
         EDGEQ_PLANE_TWO
+#ifdef EDGEQ_FOR_SPEED
         EDGEQ_PLANE_TWO
+#endif
         "subs r2, r2, #1\n"
         "bne 1b\n"
         "3:\n"
@@ -156,14 +130,14 @@ static inline const int8_t *edgeq_plane_put_pairs(const int8_t *x, int32_t step,
 
 /* Lays out the pixels of a line that are in the image; the blocks hold the zero point where
  * they are in the padding. */
-static __attribute__((noinline, unused)) void
-edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
+static __attribute__((noinline, cold, unused)) void
+edgeq_plane_put_line(const struct edgeq_plane_image *image, const int8_t *x, int32_t step,
                      uint32_t *block) {
-    const int32_t step = op->run.input_step, pad = op->run.pad;
-    int32_t count = op->run.input;
+    const int32_t pad = image->run_pad;
+    int32_t count = image->input[0];
     block += EDGEQ_LINES_BLOCK * (pad >> 1);
     if ((pad & 1) != 0) {
-        edgeq_plane_put_two(block, op->zero_points, edgeq_load4(x));
+        edgeq_plane_put_two(block, edgeq_plane_zero_points(image), edgeq_load4(x));
         x += step;
         block += EDGEQ_LINES_BLOCK;
         --count;
@@ -171,71 +145,64 @@ edgeq_plane_put_line(const struct edgeq_depthwise_conv_2d_plane *op, const int8_
     x = edgeq_plane_put_pairs(x, step, count >> 1, block);
     if ((count & 1) != 0) {
         edgeq_plane_put_two(block + EDGEQ_LINES_BLOCK * (count >> 1), edgeq_load4(x),
-                            op->zero_points);
+                            edgeq_plane_zero_points(image));
     }
 }
 
-/* Brings together the rows of an output that lie at the steps of the input: what is written
- * lies before what is read, so each piece is read whole first. */
-static __attribute__((noinline, unused)) void
-edgeq_plane_close_up(int8_t *out, int32_t rows, int32_t from_step, int32_t to_step) {
-    const int8_t *from = out + from_step;
-    int8_t *to = out + to_step;
-    for (; rows > 1; --rows) {
-        int32_t i = 0;
-        for (; i + 16 <= to_step; i += 16) {
-            const uint32_t a = edgeq_load4(from + i), b = edgeq_load4(from + i + 4);
-            const uint32_t c = edgeq_load4(from + i + 8), d = edgeq_load4(from + i + 12);
-            __builtin_memcpy(to + i, &a, sizeof a);
-            __builtin_memcpy(to + i + 4, &b, sizeof b);
-            __builtin_memcpy(to + i + 8, &c, sizeof c);
-            __builtin_memcpy(to + i + 12, &d, sizeof d);
+/* Brings together the rows of an output that lie at the steps of the input, where those are
+ * larger. What is written lies before what is read; whole words, of which up to three bytes
+ * beyond a row lie where the next row comes, or in the input's last one. */
+static __attribute__((noinline, cold, unused)) void
+edgeq_plane_close_up(const struct edgeq_plane_image *image, int8_t *out) {
+    const int32_t width = image->input[image->is_upright];
+    const int32_t out_w = image->output[image->is_upright];
+    const int32_t out_h = image->output[1 - image->is_upright];
+    const int32_t from_step = width * image->channels, to_step = out_w * image->channels;
+    const int8_t *from = out;
+    if (width != out_w) {
+        for (int32_t i = out_h; i > 1; --i) {
+            from += from_step;
+            out += to_step;
+            edgeq_copy_words(from, out, (to_step + 3) >> 2);
         }
-        for (; i < to_step; ++i) {
-            to[i] = from[i];
-        }
-        from += from_step;
-        to += to_step;
     }
 }
 
 /* `any`: with any shift and length of a line. */
 static inline __attribute__((always_inline)) void
-edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t stride,
-            const int8_t *x, const struct edgeq_plane_channel *channels, uint32_t *scratch,
-            int8_t *out) {
+edgeq_plane(const struct edgeq_plane_image *image, bool any, uint32_t shift, const int8_t *x,
+            const uint8_t *channels, uint32_t *scratch, int8_t *out) {
+    const int32_t stride = image->stride;
     struct edgeq_lines_channel *const table = (struct edgeq_lines_channel *)scratch;
     uint32_t *const ring = (uint32_t *)(table + EDGEQ_PLANE_GROUP);
-    const struct edgeq_plane_axis line = op->line;
-    const struct edgeq_plane_axis *const rows =
-        line.input_step >= op->run.input_step ? &op->line : &op->run;
-    const int32_t width = op->run.output;
-    const bool is_over = x == out && rows->input_step != rows->output_step;
-    const int32_t step = is_over ? op->run.input_step : op->run.output_step;
-    const int32_t line_step = is_over ? line.input_step : line.output_step;
-    struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, step);
-    const int32_t blocks = ((width - 1) * stride + 4) / 2;
-    for (int32_t i = 0; i < 3; ++i) {
-        edgeq_plane_put_zeros(op->zero_points, blocks, ring + i);
-    }
-    for (int32_t c = 0; c < op->channels; c += EDGEQ_PLANE_GROUP) {
+    const int32_t channel_count = image->channels;
+    const int32_t lines = image->output[1], width = image->output[0];
+    const int32_t pad = image->line_pad;
+    const uint32_t zero_points = edgeq_plane_zero_points(image);
+    const struct edgeq_plane_steps steps =
+        edgeq_plane_steps(image, image->input[image->is_upright]);
+    const struct edgeq_plane_steps to_steps =
+        edgeq_plane_steps(image, (x == out ? image->input : image->output)[image->is_upright]);
+    struct edgeq_lines_run run = edgeq_lines_run_of(stride, width, to_steps.run);
+    const int32_t blocks = ((width - 1) * stride + 4) >> 1;
+    edgeq_fill_words(edgeq_sxtb16(zero_points), (int8_t *)ring, EDGEQ_LINES_BLOCK * blocks);
+    for (int32_t c = 0; c < channel_count; c += EDGEQ_PLANE_GROUP) {
         /* The last group may begin before; the channels done are laid out, but not run. */
-        const int32_t beyond = c + EDGEQ_PLANE_GROUP - op->channels;
+        const int32_t beyond = c + EDGEQ_PLANE_GROUP - channel_count;
         const int32_t first = beyond > 0 ? beyond : 0;
         const int32_t count = EDGEQ_PLANE_GROUP - first;
         run.channels = count * (int32_t)sizeof *table;
-        edgeq_plane_unpack(channels + c, count, table);
-        int32_t in_line = -line.pad, slot = 0, slot_step = 1;
+        channels = edgeq_channels_unpack(channels, count, table);
+        int32_t in_line = -pad, slot = 0, slot_step = 1;
         run.turn = 0;
-        for (int32_t i = 0; i < line.output; ++i) {
-            const int32_t top = i * line.stride - line.pad;
+        for (int32_t i = 0; i < lines; ++i) {
+            const int32_t top = i * stride - pad;
             for (; in_line < top + 3; ++in_line) {
-                if (in_line >= 0 && in_line < line.input) {
-                    edgeq_plane_put_line(op, x + in_line * line.input_step + c - first,
-                                         ring + slot);
-                } else {
-                    edgeq_plane_put_zeros(op->zero_points, blocks, ring + slot);
-                }
+                const bool is_in = in_line >= 0 && in_line < image->input[1];
+                edgeq_plane_put_line(image,
+                                     is_in ? x + in_line * steps.line + c - first
+                                           : (const int8_t *)&zero_points,
+                                     is_in ? steps.run : 0, ring + slot);
                 if (stride == 1) { /* 0 1 2 0 1 2 */
                     slot = slot == 2 ? 0 : slot + 1;
                 } else { /* 0 1 2 1 0 1 2 */
@@ -244,17 +211,17 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
                 }
             }
             const uint32_t *const block = ring + 3 * first;
-            int8_t *const to = out + i * line_step + c;
+            int8_t *const to = out + i * to_steps.line + c;
             if (any) {
                 for (int32_t k = 0; k < count; ++k) {
                     const struct edgeq_lines_channel channel =
                         edgeq_lines_turned(table + k, stride, run.turn);
                     if (stride == 1) {
-                        edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
-                                      step, to + k);
+                        edgeq_lines_1(block + 3 * k, EDGEQ_LINES_AT, &channel, (int32_t)shift,
+                                      width, to_steps.run, to + k);
                     } else {
-                        edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, op->shift, width,
-                                      step, to + k);
+                        edgeq_lines_2(block + 3 * k, EDGEQ_LINES_AT, &channel, (int32_t)shift,
+                                      width, to_steps.run, to + k);
                     }
                 }
             } else if (stride == 1) {
@@ -269,34 +236,33 @@ edgeq_plane(const struct edgeq_depthwise_conv_2d_plane *op, bool any, int32_t st
             }
         }
     }
-    if (is_over) {
-        edgeq_plane_close_up(out, rows->output, rows->input_step, rows->output_step);
+    if (x == out) {
+        edgeq_plane_close_up(image, out);
     }
 }
 
 /* The layers of a model share these, and only those that one uses are linked. */
 static __attribute__((noinline, unused)) void
-edgeq_plane_any(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-                const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, true, op->run.stride, x, channels, scratch, out);
+edgeq_plane_any(const struct edgeq_plane_image *image, uint32_t shift, const int8_t *x,
+                const uint8_t *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(image, true, shift, x, channels, scratch, out);
 }
 
-static __attribute__((noinline, unused)) void
-edgeq_plane_usual(const struct edgeq_depthwise_conv_2d_plane *op, const int8_t *x,
-                  const struct edgeq_plane_channel *channels, uint32_t *scratch, int8_t *out) {
-    edgeq_plane(op, false, op->run.stride, x, channels, scratch, out);
+static __attribute__((noinline, cold, unused)) void
+edgeq_plane_usual(const struct edgeq_plane_image *image, const int8_t *x,
+                  const uint8_t *channels, uint32_t *scratch, int8_t *out) {
+    edgeq_plane(image, false, EDGEQ_LINES_SHIFT, x, channels, scratch, out);
 }
 
 /* (H, W, C) -> (out_h, out_w, C); scratch: four struct edgeq_lines_channel, and
  * EDGEQ_LINES_BLOCK words for each two pixels of a line. */
 static inline void edgeq_depthwise_conv_2d_plane(const struct edgeq_depthwise_conv_2d_plane *op,
-                                                 const int8_t *x,
-                                                 const struct edgeq_plane_channel *channels,
+                                                 const int8_t *x, const uint8_t *channels,
                                                  uint32_t *scratch, int8_t *out) {
-    if (op->shift != EDGEQ_LINES_SHIFT || op->run.output < 2) {
-        edgeq_plane_any(op, x, channels, scratch, out);
+    if (op->shift != EDGEQ_LINES_SHIFT || op->image.output[0] < 2) {
+        edgeq_plane_any(&op->image, op->shift, x, channels, scratch, out);
     } else {
-        edgeq_plane_usual(op, x, channels, scratch, out);
+        edgeq_plane_usual(&op->image, x, channels, scratch, out);
     }
 }
 

@@ -5,30 +5,36 @@ Twin of depthwise_conv_2d_plane.h, which derives the rounding.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
-from edgeq.arith import Rounding, clamp, requantize_by
 from edgeq.graph import Array, Shape
 from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.window import Window
 from firmware_gen.c_text import Value
 from firmware_gen.cores import Target
 from firmware_gen.kernels.depthwise_3x3 import channels_of
+from firmware_gen.kernels.depthwise_channel import (
+    PlaneChannel,
+    channel_bytes,
+    channel_words,
+    filter_words,
+)
 from firmware_gen.kernels.kernel import Constant, Layer, LayerCode
+
+T = TypeVar("T")
 
 PREFERRED_SHIFT = 12  # EDGEQ_LINES_SHIFT
 SHIFTS = (PREFERRED_SHIFT, 11, 13, 10, 14, 9, 15, 8, 7, 6, 5, 4, 3, 2, 1)
-MOST_SCALE = 8  # of s, the weights being times 2**s in the accumulator
 GROUP = 4  # channels beside each other
 BLOCK_NBYTES = 4 * 3 * GROUP  # of two pixels of three lines
 TABLE_NBYTES = GROUP * 28  # of a group's channels
-FAR = 1 << 40  # beyond every accumulator
-MOST_TRIES = 256  # multipliers beside the nearest
-AT_FIRST = 4  # of them; mostly one of these serves
-NOTE = "of each channel: bytes of pairs of weights and 8 - s (3 words), multiplier, bias"
+NOTE = "of each channel: 9 weights; 8 - s (3 bits), multiplier (26), bias (27)"
+COMPACT_NOTE = "a byte; of each channel 8 weights, multiplier (3 bytes), weight, bias (3 bytes)"
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
@@ -48,8 +54,8 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
         return f"not one output channel for each of {GROUP} or more"
     if out_h > height or out_w > width or max(window.pad_top, window.pad_left) > 2:
         return "the output is larger than the input, or begins more than 2 pixels before it"
-    if width * channels >= 1 << 16:
-        return "a row has 65,536 bytes or more"
+    if max(width * channels, height) >= 1 << 16:
+        return "a row has 65,536 bytes or more, or the image as many rows"
     if (op.activation_min, op.activation_max) != (-128, 127):
         return "the clamp is narrower than int8"
     if _packing(op, layer) is None:
@@ -81,27 +87,22 @@ def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
 
 
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
-    """Five words a channel."""
+    """15 bytes a channel, or 16."""
     packing = _packing(op, layer)
     assert packing is not None
-    shape, output = layer.inputs[0].shape, layer.outputs[0].shape
-    axes = [_axis(op.window, shape, output, 1), _axis(op.window, shape, output, 2)]
-    if is_upright(op.window, shape):
-        axes.reverse()
+    is_compact = packing.data.ndim == 1
+    filter_ = layer.own("filter")
     return LayerCode(
-        constants=(Constant("filter", "uint32_t", packing.words, NOTE),),
+        constants=(
+            Constant("filter", "uint32_t", packing.data, COMPACT_NOTE if is_compact else NOTE),
+        ),
         function="edgeq_depthwise_conv_2d_plane",
-        parameters={
-            "zero_points": (op.input_zero_point & 0xFF) * 0x01010101,
-            "shift": packing.shift,
-            "channels": shape[3],
-            "line": axes[0],
-            "run": axes[1],
-        },
+        parameters={"shift": packing.shift, "image": _image(op, layer)},
+        defines=("EDGEQ_CHANNELS_COMPACT" if is_compact else "EDGEQ_CHANNELS_WIDE",),
         calls=(
             (
                 layer.read(0),
-                f"(const struct edgeq_plane_channel *){layer.own('filter')}",
+                f"(const uint8_t *){filter_}" + (" + 1" if is_compact else ""),
                 layer.scratch("uint32_t"),
                 layer.write(),
             ),
@@ -109,15 +110,23 @@ def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     )
 
 
-def _axis(window: Window, x: Shape, output: Shape, axis: int) -> dict[str, Value]:
-    """One of the image's axes, 1 or 2, as a struct edgeq_plane_axis."""
+def _image(op: QuantizedDepthwiseConv2D, layer: Layer) -> dict[str, Value]:
+    """A struct edgeq_plane_image."""
+    _, height, width, channels = layer.inputs[0].shape
+    _, out_h, out_w, _ = layer.outputs[0].shape
+    rows = (op.window.pad_top, height, out_h)
+    columns = (op.window.pad_left, width, out_w)
+    upright = is_upright(op.window, layer.inputs[0].shape)
+    line, run = (columns, rows) if upright else (rows, columns)
     return {
-        "input_step": int(np.prod(x[axis + 1 :])),
-        "output_step": int(np.prod(output[axis + 1 :])),
-        "input": x[axis],
-        "output": output[axis],
-        "stride": window.stride_h if axis == 1 else window.stride_w,
-        "pad": window.pad_top if axis == 1 else window.pad_left,
+        "channels": channels,
+        "zero_point": op.input_zero_point & 0xFF,
+        "stride": op.window.stride_w,
+        "line_pad": line[0],
+        "run_pad": run[0],
+        "is_upright": int(upright),
+        "input": (run[1], line[1]),
+        "output": (run[2], line[2]),
     }
 
 
@@ -130,7 +139,7 @@ def shift_of(op: QuantizedDepthwiseConv2D, layer: Layer) -> int | None:
 @dataclass(frozen=True, slots=True)
 class _Packing:
     shift: int  # t
-    words: Array  # (C, 5) uint32
+    data: Array  # uint32; (C, 4), or a byte and then 15 for each channel
 
 
 def _packing(op: QuantizedDepthwiseConv2D, layer: Layer) -> _Packing | None:
@@ -151,125 +160,27 @@ def _packed(
     ]
     filters = [filter_words(c, op.window.stride_w, upright) for c in channels]
     for shift in SHIFTS:
-        numbers = []
-        for channel in channels:
-            if (found := channel.numbers(shift)) is None:
-                break
-            numbers.append(found)
-        else:
+        packed = _all(channel.compact(shift) for channel in channels)
+        if packed is not None:
+            data = b"".join(
+                channel_bytes(taps, *found) for taps, found in zip(filters, packed, strict=True)
+            )
+            padded = b"\0" + data + bytes(-(1 + len(data)) % 4)
+            return _Packing(shift, np.frombuffer(padded, "<u4"))
+        wide = _all(channel.numbers(shift) for channel in channels)
+        if wide is not None:
             words = [
-                [*taps[:2], taps[2] | MOST_SCALE - scale << 24, multiplier, bias]
-                for taps, (scale, multiplier, bias) in zip(filters, numbers, strict=True)
+                channel_words(taps, *found) for taps, found in zip(filters, wide, strict=True)
             ]
             return _Packing(shift, np.array(words, np.int64).astype(np.uint32))
     return None
 
 
-def filter_words(channel: PlaneChannel, stride: int, upright: bool) -> list[int]:
-    """Five pairs of weights as struct edgeq_lines_channel has them, two in a word.
-
-    A channel of one output has none.
-    """
-    low, high = channel.outputs()
-    lines = (channel.filter.reshape(3, 3) & (0xFF if low < high else 0)).tolist()
-    if upright:
-        lines = [list(column) for column in zip(*lines, strict=True)]
-    a, b, c = lines
-    pairs = [*zip(a, b, strict=True), (c[0], c[1]), (c[1], c[2])]
-    if stride == 2:
-        pairs = [(a[0], a[1]), (b[0], b[1]), (c[0], c[1]), (a[2], b[2]), (c[2], c[2])]
-    pairs.append((0, 0))
-    return [
-        p[0] | q[0] << 8 | p[1] << 16 | q[1] << 24
-        for p, q in zip(pairs[::2], pairs[1::2], strict=True)
-    ]
-
-
-def first_accumulators(
-    rounding: Rounding, multiplier: int, shift: int, outputs: Array
-) -> Array:
-    """The least accumulator that gives each of these outputs (less the zero point) or more.
-
-    `tflm`: the doubling high product is floor((acc * M + 2**30) / 2**31) for either sign, and
-    the shift to the right rounds to nearest, ties away from zero: floor((v + 2**(n - 1)) /
-    2**n), for negative v one less in the numerator; two floors are one. The others round once,
-    ties upward.
-    """
-    first = []
-    for y in outputs.tolist():
-        if rounding == "tflm":
-            left, right = max(shift, 0), max(-shift, 0)
-            half = (1 << right >> 1) - (1 if right and y <= 0 else 0)
-            numerator = ((y << right) - half << 31) - (1 << 30)
-            first.append(-(-numerator // (multiplier << left)))
-        else:
-            bits = exponent_of(rounding, shift)
-            first.append(-(((1 << bits >> 1) - (y << bits)) // multiplier))
-    return np.array([clamp(acc, -FAR, FAR) for acc in first], np.int64)
-
-
-def exponent_of(rounding: Rounding, shift: int) -> int:
-    """An output is the accumulator times the multiplier times 2 to the minus this, rounded."""
-    return -shift if rounding == "shift" else 31 - shift
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneChannel:
-    """One channel's numbers."""
-
-    filter: Array  # (9,)
-    bias: int  # folded
-    multiplier: int
-    shift: int
-    output_zero_point: int
-    rounding: Rounding
-
-    def numbers(self, t: int) -> tuple[int, int, int] | None:
-        """s, the multiplier and the bias for a shift of `t`; None: there are none.
-
-        They must place every output's beginning as the header says; those of outputs that the
-        channel cannot give do not matter.
-        """
-        low, high = self.outputs()
-        if low == high:
-            return MOST_SCALE, 1 << 30, low << t + 2
-        y = np.arange(low + 1, high + 1, dtype=np.int64)
-        first = first_accumulators(
-            self.rounding, self.multiplier, self.shift, y - self.output_zero_point
-        )
-        for scale in range(MOST_SCALE, -1, -1):
-            found = self._numbers(t, scale, y, first - self.bias)
-            if found is not None:
-                return scale, *found
-        return None
-
-    def _numbers(self, t: int, scale: int, y: Array, first: Array) -> tuple[int, int] | None:
-        """The multiplier and the bias; first: the sums of products that outputs y begin at."""
-        peak = 128 * int(np.abs(self.filter).sum()) << scale
-        right = exponent_of(self.rounding, self.shift) + scale - t - 32
-        scaled = self.multiplier << max(-right, 0)
-        nearest = scaled + (1 << max(right, 0) >> 1) >> max(right, 0)
-        # A step moves where the last output begins by 1/16 at most.
-        step = max(nearest * nearest >> 44 + t, 1)
-        for some in (range(AT_FIRST), range(AT_FIRST, MOST_TRIES)):
-            tries = [nearest + (i + 1) // 2 * (step if i % 2 else -step) for i in some]
-            multipliers = [m for m in tries if 0 < m < 1 << 31]
-            start = -(-(y << 32 + t) // np.array(multipliers, np.int64)[:, None])
-            least = (start - (first << scale)).max(axis=1)
-            most = (start - (first - 1 << scale)).min(axis=1) - 1
-            for m, low, high in zip(multipliers, least.tolist(), most.tolist(), strict=True):
-                bias = (low + high) // 2
-                if low <= high and abs(bias) + peak < 1 << 31:
-                    return m, bias
-        return None
-
-    def outputs(self) -> tuple[int, int]:
-        """The least and the largest output."""
-        high = int(np.where(self.filter > 0, self.filter * 127, self.filter * -128).sum())
-        low = int(np.where(self.filter > 0, self.filter * -128, self.filter * 127).sum())
-        ends = (
-            requantize_by(self.rounding, self.bias + acc, self.multiplier, self.shift)
-            for acc in (low, high)
-        )
-        least, most = (clamp(y + self.output_zero_point, -128, 127) for y in ends)
-        return least, most
+def _all(found: Iterable[T | None]) -> list[T] | None:
+    """As a list; None if one is."""
+    result = []
+    for one in found:
+        if one is None:
+            return None
+        result.append(one)
+    return result

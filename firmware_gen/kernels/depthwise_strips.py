@@ -21,9 +21,11 @@ from firmware_gen.kernels.depthwise_plane import (
 from firmware_gen.kernels.kernel import Layer, LayerCode, Variant
 
 LINES = 8  # EDGEQ_STRIPS_LINES
-# Two pixels of each line. More: what a line costs beside its outputs matters less than the
-# memory.
-MOST_BLOCKS = 13
+# Blocks are two pixels of each line. With more of them, what a line costs beside its outputs
+# matters less than the memory, and least for images of few lines.
+MOST_BLOCKS_OF_FEW = 13
+FEW_LINES = 6
+MOST_BLOCKS = 26
 
 
 def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str | None:
@@ -34,6 +36,9 @@ def why_not(op: QuantizedDepthwiseConv2D, layer: Layer, target: Target) -> str |
     blocks = blocks_of(op, *layer.shapes())
     if blocks > MOST_BLOCKS:
         return f"lines of {2 * blocks} pixels with their padding, more than {2 * MOST_BLOCKS}"
+    _, height, width, _ = layer.inputs[0].shape
+    if blocks > MOST_BLOCKS_OF_FEW and (lines := min(height, width)) <= FEW_LINES:
+        return f"no more than {FEW_LINES} lines ({lines}) of {2 * blocks} pixels with padding"
     if length_of(op, *layer.shapes()) < 2:
         return "a line of the output is one pixel"
     if depthwise_plane.shift_of(op, layer) != PREFERRED_SHIFT:
@@ -49,7 +54,7 @@ def scratch_nbytes(op: QuantizedDepthwiseConv2D, *shapes: Shape) -> int:
 def emit(op: QuantizedDepthwiseConv2D, layer: Layer) -> LayerCode:
     """The same words."""
     code = depthwise_plane.emit(op, layer)
-    parameters = {name: value for name, value in code.parameters.items() if name != "shift"}
+    parameters = {"image": code.parameters["image"]}
     return replace(code, function="edgeq_depthwise_conv_2d_strips", parameters=parameters)
 
 

@@ -16,7 +16,7 @@
 /* One channel; filter[line][pixel] times a power of two as halves, low first. With stride 1:
  *     [0][0] [1][0], [0][1] [1][1], [0][2] [1][2], [2][0] [2][1], [2][1] [2][2];
  * with stride 2:
- *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], [2][2] [2][2]. */
+ *     [0][0] [0][1], [1][0] [1][1], [2][0] [2][1], [0][2] [1][2], any [2][2]. */
 struct edgeq_lines_channel {
     uint32_t filter[5];
     int32_t multiplier;
@@ -34,7 +34,7 @@ edgeq_lines_turned(const struct edgeq_lines_channel *channel, int32_t stride, in
         to[0] = w[2];
         to[2] = w[0];
         to[3] = edgeq_pack_high(w[4], w[3]);
-        to[4] = w[3];
+        to[4] = w[3] << 16;
     } else if (turn == 2) {
         to[0] = edgeq_pack_low(w[3], w[0]);
         to[1] = edgeq_pack_low(w[4], w[1]);
@@ -105,7 +105,7 @@ static inline void edgeq_lines_2(const uint32_t *block, struct edgeq_lines_at at
         block += at.block;
         acc = edgeq_mla_low_low(block[0], w[3], acc);
         acc = edgeq_mla_low_high(block[at.apart], w[3], acc);
-        acc = edgeq_mla_low_low(block[2 * at.apart], w[4], acc);
+        acc = edgeq_mla_low_high(block[2 * at.apart], w[4], acc);
         *out = edgeq_lines_value(acc, channel, shift);
         out += step;
     }
@@ -113,54 +113,72 @@ static inline void edgeq_lines_2(const uint32_t *block, struct edgeq_lines_at at
 
 /* What edgeq_lines_run_1 and _2 need beside pointers; bytes, where nothing else is said. */
 struct edgeq_lines_run {
-    int32_t steps; /* from output to output, 1 .. 65535; above it rounds of the loop, less 1 */
+    int32_t steps; /* from output to output, 1 .. 65535; above it how often a block is read in
+                      the loop, less 1 */
     int32_t back;  /* from the end of the blocks to the next channel's first word */
     int32_t span;  /* from the next channel's output to the end of the loop's */
     int32_t channels; /* of their descriptions */
     int32_t is_odd;   /* run_1: whether it has one output more than its loop of two */
-    int32_t is_half;  /* whether the first round (run_1: four outputs, run_2: two) is a half */
     int32_t turn;     /* as in edgeq_lines_turned */
 };
 
 static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t width,
                                                         int32_t step) {
-    /* Times that a block is read in the loop, two in a round. */
-    const int32_t blocks = stride == 1 ? width / 2 : width;
+    const int32_t blocks = width >> (2 - stride);
     return (struct edgeq_lines_run){
-        .steps = step + ((blocks + 1) / 2 - 1) * 65536,
+        .steps = step + (blocks - 1) * 65536,
         .back = 4 * EDGEQ_LINES_BLOCK * (blocks + 1) - 12,
         .span = (stride == 1 ? width & ~1 : width) * step - 1,
         .is_odd = width & 1,
-        .is_half = blocks & 1,
         .turn = 0,
     };
 }
+
+/* Loops are written out twice, where that is worth its bytes; then the first round is a half if
+ * the number of blocks is odd: if the carry is clear after the number less 1 is shifted out. */
+#define EDGEQ_LINES_TWICE(half) "bcc 2f\n1:\n" half "2:\n"
+#define EDGEQ_LINES_TWO_BLOCKS  "#131072\n"
+#define EDGEQ_LINES_ONCE(half)  "1:\n"
+#define EDGEQ_LINES_ONE_BLOCK   "#65536\n"
+#ifdef EDGEQ_FOR_SPEED
+#define EDGEQ_LINES_ROUND_1 EDGEQ_LINES_TWICE
+#define EDGEQ_LINES_COUNT_1 EDGEQ_LINES_TWO_BLOCKS
+#else
+#define EDGEQ_LINES_ROUND_1 EDGEQ_LINES_ONCE
+#define EDGEQ_LINES_COUNT_1 EDGEQ_LINES_ONE_BLOCK
+#endif
+#ifdef EDGEQ_FOR_SIZE
+#define EDGEQ_LINES_ROUND EDGEQ_LINES_ONCE
+#define EDGEQ_LINES_COUNT EDGEQ_LINES_ONE_BLOCK
+#else
+#define EDGEQ_LINES_ROUND EDGEQ_LINES_TWICE
+#define EDGEQ_LINES_COUNT EDGEQ_LINES_TWO_BLOCKS
+#endif
 
 #ifdef EDGEQ_HAS_DSP
 
 #define EDGEQ_UNUSED __attribute__((unused))
 
 /* r4-r8: the filter; r9: multiplier; r0: block, its third word; r1: out; r2: accumulator. The
- * stack from sp: bias, steps, back, span, channel, end of the channels, is_odd, is_half, turn;
- * the saved registers. In assembly because these are all the registers there are. */
+ * stack from sp: bias, steps, back, span, channel, end of the channels, is_odd, turn; the saved
+ * registers. In assembly because these are all the registers there are. */
 /* clang-format off */
 #define EDGEQ_LINES_ENTER                                                                      \
     ".syntax unified\n"                                                                        \
     "push {r4-r11, lr}\n"                                                                      \
-    "sub sp, sp, #40\n"                                                                        \
-    "ldm r3, {r4-r10}\n"                                                                       \
+    "sub sp, sp, #32\n"                                                                        \
+    "ldm r3, {r4-r9}\n"                                                                        \
     "adds r0, #8\n"                                                                            \
     "adds r7, r7, r1\n"                                                                        \
     "strd r4, r5, [sp, #4]\n"                                                                  \
     "str r6, [sp, #12]\n"                                                                      \
     "str r7, [sp, #20]\n"                                                                      \
     "strd r8, r9, [sp, #24]\n"                                                                 \
-    "str r10, [sp, #32]\n"                                                                     \
     "0:\n"                                                                                     \
     "ldm r1!, {r4-r10}\n"                                                                      \
     "str r1, [sp, #16]\n"                                                                      \
     "mov r1, r2\n"                                                                             \
-    "ldr r3, [sp, #32]\n"
+    "ldr r3, [sp, #28]\n"
 #define EDGEQ_LINES_VALUE(acc)                                                                 \
     "smmul " acc ", " acc ", r9\n"                                                             \
     "ssat " acc ", #8, " acc ", asr #12\n"                                                     \
@@ -172,7 +190,7 @@ static inline struct edgeq_lines_run edgeq_lines_run_of(int32_t stride, int32_t 
     "subs r0, r0, r4\n"                                                                        \
     "cmp r1, r3\n"                                                                             \
     "bne 0b\n"                                                                                 \
-    "add sp, sp, #40\n"                                                                        \
+    "add sp, sp, #32\n"                                                                        \
     "pop {r4-r11, pc}\n"
 
 /* lr: the first pixel of lines 0 and 1; r12: the second; r11: both of line 2. */
@@ -212,7 +230,6 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
     const struct edgeq_lines_run *run EDGEQ_UNUSED) {
     __asm__ volatile(
         EDGEQ_LINES_ENTER
-        "ldr r2, [sp, #28]\n"
         "str r10, [sp]\n"
         "cmp r3, #1\n"
         "blo 5f\n"
@@ -224,9 +241,7 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
         "pkhbt r4, r7, r4, lsl #16\n"
         "pkhbt r5, r8, r5, lsl #16\n"
         "mov r6, r11\n"
-        "mov r7, r12\n"
-        "mov r8, lr\n"
-        "b 5f\n"
+        "b 6f\n"
         "4:\n"
         "lsr r11, r4, #16\n"
         "pkhbt r12, r4, r5, lsl #16\n"
@@ -234,21 +249,18 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
         "pkhbt r4, r11, r7, lsl #16\n"
         "pkhtb r5, r7, r5, asr #16\n"
         "pkhtb r6, r8, r6, asr #16\n"
+        "6:\n"
         "mov r7, r12\n"
         "mov r8, lr\n"
         "5:\n"
-        "cmp r2, #0\n"
         "mov r2, r10\n"
         "ldr r10, [sp, #4]\n"
+        "lsls r3, r10, #16\n"
         EDGEQ_LINES_LOAD_1
         EDGEQ_LINES_BEGIN_TWO
-        "bne 2f\n"
-        "1:\n"
+        EDGEQ_LINES_ROUND_1(EDGEQ_LINES_END_TWO(EDGEQ_LINES_LOAD_1) EDGEQ_LINES_BEGIN_TWO)
         EDGEQ_LINES_END_TWO(EDGEQ_LINES_LOAD_1)
-        EDGEQ_LINES_BEGIN_TWO
-        "2:\n"
-        EDGEQ_LINES_END_TWO(EDGEQ_LINES_LOAD_1)
-        "subs r10, r10, #65536\n"
+        "subs r10, r10, " EDGEQ_LINES_COUNT_1
         EDGEQ_LINES_BEGIN_TWO
         "bpl 1b\n"
         "ldr r3, [sp, #24]\n"
@@ -272,7 +284,7 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_1(
     "ldr lr, [r0, " line2 "]\n"                                                                \
     "smlabb r2, r11, r7, r2\n"                                                                 \
     "smlabt r2, r12, r7, r2\n"                                                                 \
-    "smlabb r2, lr, r8, r2\n"                                                                  \
+    "smlabt r2, lr, r8, r2\n"                                                                  \
     EDGEQ_LINES_VALUE("r2")                                                                    \
     "uxtah r1, r1, r3\n"
 
@@ -289,23 +301,29 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
         "mov r4, r6\n"
         "mov r6, r3\n"
         "pkhtb r3, r7, r8, asr #16\n"
-        "mov r8, r7\n"
+        "lsl r8, r7, #16\n"
         "mov r7, r3\n"
         "3:\n"
-        "ldr r2, [sp, #28]\n"
         "ldr r3, [sp, #4]\n"
         "ldr r11, [r0, #-8]\n"
         "ldr r12, [r0, #-4]\n"
         "ldr lr, [r0]\n"
-        "cmp r2, #0\n"
-        "bne 2f\n"
+#ifdef EDGEQ_FOR_SIZE
+        "adds r0, r0, #48\n"
+        "1:\n"
+        EDGEQ_LINES_ONE("#-8", "#-4", "#0")
+        "adds r0, r0, #48\n"
+#else
+        "lsls r2, r3, #16\n"
+        "bcc 2f\n"
         "adds r0, r0, #48\n"
         "1:\n"
         EDGEQ_LINES_ONE("#-8", "#-4", "#0")
         "2:\n"
         EDGEQ_LINES_ONE("#40", "#44", "#48")
         "adds r0, r0, #96\n"
-        "subs r3, r3, #65536\n"
+#endif
+        "subs r3, r3, " EDGEQ_LINES_COUNT
         "bpl 1b\n"
         EDGEQ_LINES_LEAVE);
 }
@@ -316,7 +334,7 @@ static __attribute__((naked, noinline, unused)) void edgeq_lines_run_2(
 static inline void edgeq_lines_run_1(const uint32_t *block,
                                      const struct edgeq_lines_channel *channel, int8_t *out,
                                      const struct edgeq_lines_run *run) {
-    const int32_t width = 4 * (run->steps >> 16) + 4 - 2 * run->is_half + run->is_odd;
+    const int32_t width = 2 * (run->steps >> 16) + 2 + run->is_odd;
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
         const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 1, run->turn);
@@ -328,7 +346,7 @@ static inline void edgeq_lines_run_1(const uint32_t *block,
 static inline void edgeq_lines_run_2(const uint32_t *block,
                                      const struct edgeq_lines_channel *channel, int8_t *out,
                                      const struct edgeq_lines_run *run) {
-    const int32_t width = 2 * (run->steps >> 16) + 2 - run->is_half;
+    const int32_t width = (run->steps >> 16) + 1;
     const int32_t count = run->channels / (int32_t)sizeof *channel;
     for (int32_t i = 0; i < count; ++i) {
         const struct edgeq_lines_channel turned = edgeq_lines_turned(channel + i, 2, run->turn);
