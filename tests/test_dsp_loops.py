@@ -97,4 +97,4 @@ def test_few_long_lines_have_a_ring_and_many_are_strips(
             source = (folder / "model.c").read_text(encoding="utf-8")
             for kind in ("COMPACT", "WIDE"):  # a large bias is no bias of 23 bits
                 assert f"#define EDGEQ_CHANNELS_{kind}\n" in source
-            assert found == {"dsp_pointwise", kernel}
+            assert found == {"dsp", kernel}
