@@ -24,7 +24,7 @@
  *
  * So the address says which it is; a model that has one has no code for the other. */
 #if defined(EDGEQ_CHANNELS_WIDE) && defined(EDGEQ_CHANNELS_COMPACT)
-#define EDGEQ_CHANNELS_ARE_COMPACT(at) (((uintptr_t)(at)&1u) != 0)
+#define EDGEQ_CHANNELS_ARE_COMPACT(at) ((uintptr_t)(at) % 2u != 0)
 #elif defined(EDGEQ_CHANNELS_COMPACT)
 #define EDGEQ_CHANNELS_ARE_COMPACT(at) true
 #else
