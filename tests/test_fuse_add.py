@@ -205,7 +205,7 @@ def test_wrong_operators_are_refused_with_what_is_wrong() -> None:
     shapes = [t.shape for t in fused.tensors_of(node.inputs)]
     with pytest.raises(GraphError, match="rows_at_once is 0"):
         replace(op, rows_at_once=0)
-    with pytest.raises(GraphError, match="rounds by 'tflm', ADD by 'single'"):
+    with pytest.raises(GraphError, match="by 'tflm', the second by 'single'"):
         replace(op, add=replace(op.add, rounding="single"))
     with pytest.raises(GraphError, match="12 rows, must be a multiple of 5"):
         replace(op, rows_at_once=5).infer_shapes(*shapes)

@@ -33,7 +33,7 @@ from edgeq.graph import Graph
 from edgeq.importers import read_model
 from edgeq.stream import open_link
 from edgeq.stream.verify import verify
-from firmware_gen import build, generate
+from firmware_gen import GeneratedFirmware, build, generate
 
 ROOT = Path(__file__).parent.parent
 MODELS = Path(os.environ.get("EDGEQ_SHARED", ROOT.parent / "shared")) / "models"
@@ -114,14 +114,7 @@ def measure(
             equal,
         )
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        firmware = generate(
-            graph,
-            board,
-            folder,
-            self_test=0,
-            optimize=optimize.value,
-            weights_in_ram="none",
-        )
+        firmware = generated(graph, board, folder, optimize)
         result = build(firmware, compiler.value)
         with QemuBoard(result.elf, board, tcp=True, counting=True) as machine:
             with open_link(machine.port) as link:
@@ -159,17 +152,17 @@ int main(void) {
 """
 
 
+def generated(graph: Graph, board: Board, folder: str, optimize: Purpose) -> GeneratedFirmware:
+    """Firmware without a self-test, constants in flash as those of others are."""
+    return generate(
+        graph, board, folder, self_test=0, optimize=optimize.value, weights_in_ram="none"
+    )
+
+
 def alone_nbytes(graph: Graph, board: Board, compiler: Compiler, optimize: Purpose) -> int:
     """Flash of an image without the serial program: linked, not subtracted."""
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        firmware = generate(
-            graph,
-            board,
-            folder,
-            self_test=0,
-            optimize=optimize.value,
-            weights_in_ram="none",
-        )
+        firmware = generated(graph, board, folder, optimize)
         (Path(folder) / "alone.c").write_text(ALONE, encoding="utf-8")
         program = dataclasses.replace(firmware, sources=("alone.c", "model.c"))
         return build(program, compiler.value).flash_nbytes

@@ -23,8 +23,7 @@ from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.op import INT8, IntegerOp
 from edgeq.ops.overlap import rows_overlap
 from edgeq.ops.product import verify_weights
-
-ROW_ALIGNMENT = 4  # bytes; of every row: kernels read words
+from edgeq.ops.rows import check_both, check_rows
 
 
 def swapped(op: QuantizedAdd) -> QuantizedAdd:
@@ -65,15 +64,7 @@ class QuantizedConvAdd(IntegerOp):
         Raises:
             GraphError: the two round differently, or no rows are made.
         """
-        if self.rows_at_once < 1:
-            raise GraphError(
-                f"conv_add: rows_at_once is {self.rows_at_once}, must be 1 or more"
-            )
-        if self.conv.rounding != self.add.rounding:
-            raise GraphError(
-                f"conv_add: the convolution rounds by '{self.conv.rounding}', ADD by "
-                f"'{self.add.rounding}', must be the same"
-            )
+        check_both(self.name, self.rows_at_once, self.conv.rounding, self.add.rounding)
 
     @property
     def rounding(self) -> Rounding:
@@ -90,17 +81,7 @@ class QuantizedConvAdd(IntegerOp):
         (output,) = self.conv.infer_shapes(*shapes[:3])
         if shapes[3] != output:
             raise GraphError(f"conv_add: {output} is added to {shapes[3]}, must be the same")
-        for shape in (shapes[0], output):
-            if shape[2] * shape[3] % ROW_ALIGNMENT:
-                raise GraphError(
-                    f"conv_add: a row of {shape} has {shape[2] * shape[3]} bytes, must "
-                    f"be a multiple of {ROW_ALIGNMENT}"
-                )
-        if output[1] % self.rows_at_once:
-            raise GraphError(
-                f"conv_add: the output has {output[1]} rows, must be a multiple of "
-                f"{self.rows_at_once}, which are made at once"
-            )
+        check_rows(self.name, (shapes[0], output), output, self.rows_at_once)
         self.steps(*shapes)
         return (output,)
 

@@ -22,9 +22,8 @@ from edgeq.ops.depthwise_conv_2d import QuantizedDepthwiseConv2D
 from edgeq.ops.op import INT8, IntegerOp
 from edgeq.ops.overlap import rows_overlap
 from edgeq.ops.product import verify_weights
+from edgeq.ops.rows import check_both, check_rows
 from edgeq.ops.window import Window
-
-ROW_ALIGNMENT = 4  # bytes; of every row: kernels read words
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,11 @@ class QuantizedConvDepthwise(IntegerOp):
             GraphError: the convolution is not one pixel to one pixel, or the depthwise filter
                 is dilated in height, or the two round differently, or no rows are made.
         """
-        if self.rows_at_once < 1:
-            raise GraphError(
-                f"conv_depthwise: rows_at_once is {self.rows_at_once}, must be 1 or more"
-            )
+        check_both(self.name, self.rows_at_once, self.conv.rounding, self.depthwise.rounding)
         if self.conv.window != Window(1, 1):
             raise GraphError("conv_depthwise: the convolution must be 1x1, without stride")
         if self.depthwise.window.dilation_h != 1:
             raise GraphError("conv_depthwise: dilation_h must be 1, rows follow each other")
-        if self.conv.rounding != self.depthwise.rounding:
-            raise GraphError(
-                f"conv_depthwise: the convolution rounds by '{self.conv.rounding}', the "
-                f"depthwise filter by '{self.depthwise.rounding}', must be the same"
-            )
 
     @property
     def rounding(self) -> Rounding:
@@ -75,17 +66,7 @@ class QuantizedConvDepthwise(IntegerOp):
             raise GraphError(f"conv_depthwise: {len(shapes)} inputs, must be 5")
         expanded = self.expanded_shape(*shapes)
         (output,) = self.depthwise.infer_shapes(expanded, *shapes[3:])
-        for shape in (shapes[0], expanded, output):
-            if shape[2] * shape[3] % ROW_ALIGNMENT:
-                raise GraphError(
-                    f"conv_depthwise: a row of {shape} has {shape[2] * shape[3]} bytes, must "
-                    f"be a multiple of {ROW_ALIGNMENT}"
-                )
-        if output[1] % self.rows_at_once:
-            raise GraphError(
-                f"conv_depthwise: the output has {output[1]} rows, must be a multiple of "
-                f"{self.rows_at_once}, which are made at once"
-            )
+        check_rows(self.name, (shapes[0], expanded, output), output, self.rows_at_once)
         return (output,)
 
     def verify_types(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
