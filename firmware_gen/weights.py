@@ -30,6 +30,7 @@ PIXELS_A_READING: Mapping[str, int] = MappingProxyType(
         "conv_2d_dsp.h": 2,
         "conv_2d_lanes.h": 4,
         "conv_2d_mve.h": mve.PIXELS,
+        "conv_2d_pointwise.h": 2,
         "depthwise_conv_2d.h": 1,
         "depthwise_conv_2d_block.h": 4,
         "fully_connected.h": 1,

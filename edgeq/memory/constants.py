@@ -46,7 +46,7 @@ class Wish:
 
 def wait_cycles(constants: LayerConstants, memory: Memory) -> int:
     """Core cycles a run that reading the constants waits, if they are in this memory."""
-    fetches = -(-constants.nbytes // memory.read_nbytes)
+    fetches = constants.nbytes // memory.read_nbytes  # bytes of a last one may be unread
     is_cached = constants.nbytes <= memory.cache_nbytes
     return fetches * memory.wait_states * (1 if is_cached else constants.readings)
 
