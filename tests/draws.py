@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from problem import int8_values
 
@@ -12,11 +13,30 @@ from edgeq.graph import Array, Shape
 from edgeq.ops import Window
 
 Draw = Any
+T = TypeVar("T")
 zero_points = st.sampled_from((-128, 127, 0, -1, 3, -77))
 seeds = st.integers(0, 2**32 - 1)
 multipliers = st.one_of(
     st.sampled_from((2**30, 2**31 - 1, 2**30 + 1, 0)), st.integers(2**30, 2**31 - 1)
 )
+
+
+def drawn(strategy: st.SearchStrategy[T], count: int) -> list[T]:
+    """`count` examples, or fewer: for tests that compile one program of many."""
+    made: list[T] = []
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(example: T) -> None:
+        made.append(example)
+
+    collect()
+    return made
 
 
 @st.composite

@@ -10,6 +10,7 @@ import numpy as np
 from draws import (
     Draw,
     clamps,
+    drawn,
     filter_and_bias,
     multipliers,
     product_fields,
@@ -19,7 +20,6 @@ from draws import (
     windows,
     zero_points,
 )
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from problem import (
     FLOAT32,
@@ -351,17 +351,4 @@ PROBLEMS: Mapping[str, st.SearchStrategy[Problem]] = {
 
 def make_problems(name: str, count: int, rounding: Rounding = "tflm") -> list[Problem]:
     """`count` problems of one operator, or fewer; collected first: C is compiled for many."""
-    made: list[Problem] = []
-
-    @settings(
-        max_examples=count,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(PROBLEMS[name])
-    def collect(problem: Problem) -> None:
-        made.append(problem.rounded(rounding))
-
-    collect()
-    return made
+    return [problem.rounded(rounding) for problem in drawn(PROBLEMS[name], count)]
