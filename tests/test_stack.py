@@ -126,6 +126,30 @@ def test_what_is_behind_a_jump_is_followed_though_a_loop_was_met_last(tmp_path: 
     assert (bound.nbytes, bound.unresolved) == (4 + 16, ())
 
 
+# Constants behind a no-operation that fills up to them: as code, `sub sp, sp, #448` twice.
+FILLED = """
+.syntax unified
+.thumb
+.global vectors
+.type vectors, %function
+vectors:
+    push {r4, lr}
+    ldr pc, [r1, r3, lsl #2]
+    pop {r4, pc}
+    nop
+    .word 0xb0f0b0f0
+2:
+    pop {r4, pc}
+.size vectors, . - vectors
+"""
+
+
+def test_what_fills_up_to_constants_leads_nowhere(tmp_path: Path) -> None:
+    need_compiler("gcc")
+    bound = analysis_of(tmp_path, FILLED, "cortex-m4").bound("vectors")
+    assert (bound.nbytes, bound.unresolved) == (8, ())
+
+
 # An M55 loop over a vector (WLSTP, VLDRB, LETP) with a function behind its end, by hand.
 LOOP = """
 .syntax unified

@@ -143,6 +143,11 @@ class StackAnalysis:
             self._in_it.update((i.address, i) for i in found[1 : 1 + followers])
         return found[0]
 
+    def is_data(self, address: int) -> bool:
+        """Whether the image says that no instruction is there."""
+        code = self._image.code
+        return bool(code) and not any(start <= address < end for start, end in code)
+
     def code_between(self, start: int, end: int) -> list[tuple[int, int]]:
         """Ranges of instructions within [start, end)."""
         cut = [(max(a, start), min(b, end)) for a, b in self._image.code]
@@ -251,7 +256,12 @@ class _Reader:
             self._body.unresolved.append(f"{place}: {why}")
 
     def _go(self, address: int, depth: int) -> None:
-        """On at an address: in this function, or for good in another."""
+        """On at an address: in this function, or for good in another.
+
+        Not into data: what fills up to it is no way either, if nothing else leads there.
+        """
+        if self._analysis.is_data(address):
+            return
         if self._function.address <= address < self._end:
             self._work.append((address, depth))
         else:
