@@ -41,7 +41,7 @@ def test_every_number_of_taps_is_multiplied_once(optimize: Optimize, tmp_path: P
 
 
 def test_an_image_of_more_pixels_than_a_row_may_have_is_taken_by_rows(tmp_path: Path) -> None:
-    net = IntegerNetwork((1, 301, 219, 4), seed=3, input_zero_point=-128)
+    net = IntegerNetwork((1, 129, 128, 4), seed=3, input_zero_point=-128)
     x = net.conv("input", 5, Window(1, 1), zero_point=-128)
     assert kernels(tmp_path, net.build(x)) == {"dsp"}
 

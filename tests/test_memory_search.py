@@ -17,6 +17,8 @@ from edgeq.memory.search import Pairs, exact_size, find_offsets, lowest_fit
 from edgeq.ops import Window
 from edgeq.ops.concatenation import QuantizedConcatenation
 from edgeq.ops.conv_2d import QuantizedConv2D
+from edgeq.ops.pad import QuantizedPad
+from edgeq.ops.reshape import QuantizedReshape
 from edgeq.passes import reorder as reorder_module
 from edgeq.passes.arrange import arrange
 from edgeq.passes.reorder import reorder
@@ -147,6 +149,18 @@ def orders_of(graph: Graph) -> list[Graph]:
                 Graph.build("g", graph.tensors.values(), nodes, graph.inputs, graph.outputs)
             )
     return found
+
+
+def test_a_reshape_that_nothing_reads_runs_while_its_input_lives_anyway() -> None:
+    shapes = {"x": (1, 2, 2, 1), "y": (1, 3, 3, 1), "unread": (1, 1, 1, 4), "z": (1, 3, 3, 1)}
+    nodes = [
+        Node(QuantizedPad(((0, 0), (1, 0), (0, 1), (0, 0)), 5), ("x",), ("y",)),
+        Node(QuantizedReshape((1, 1, 1, 4)), ("x",), ("unread",)),
+        Node(ADD, ("y", "y"), ("z",)),
+    ]
+    tensors = [Tensor(name, shape, INT8, Q) for name, shape in shapes.items()]
+    found = reorder(Graph.build("unread", tensors, nodes, ["x"], ["z"]))
+    assert found.nodes[0].name == "unread"
 
 
 @settings(max_examples=60, deadline=None)

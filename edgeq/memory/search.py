@@ -15,7 +15,7 @@ from itertools import combinations
 from edgeq.memory.blocks import ALIGNMENT, Block, Layout, aligned
 
 TRIALS = 300  # orders that the local search tries from each start
-PLACED = 30_000  # blocks that it places from each start: fewer orders of many blocks
+LOOKED_AT = 1_000_000  # pairs, from each start: fewer orders of many blocks that meet
 STARTS = 4  # greedy results that it starts from
 
 
@@ -98,7 +98,7 @@ def _improve(
     pairs: Pairs, start: tuple[int, list[int], list[int]], enough: int, trials: int
 ) -> tuple[int, list[int], list[int]]:
     """Moves blocks of the critical stack to other places in the order while that helps."""
-    trials = min(trials, PLACED // len(start[2])) if start[2] else 0
+    trials = min(trials, LOOKED_AT // max(sum(map(len, pairs.of)), 1))
     best = start
     best_cost = _cost(pairs, best[0], best[1])
     tried = {tuple(best[2])}

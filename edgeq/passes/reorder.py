@@ -45,7 +45,7 @@ class _Root:
     names: list[str]
     nbytes: int
     producer: int  # a bit of the set of nodes; 0 for a graph input
-    readers: int  # bits; a RESHAPE is none
+    readers: int  # bits
     is_output: bool
 
 
@@ -73,7 +73,7 @@ class _Costs:
         for i, node in enumerate(graph.nodes):
             for name in node.inputs:
                 self.needs[i] |= producer.get(name, 0)
-                if name in self.root_of and not _is_alias(node):
+                if name in self.root_of:  # a RESHAPE too, if nothing reads what it makes
                     readers[self.root_of[name]] |= 1 << i
         outputs = {self.root_of[n] for n in graph.outputs if n in self.root_of}
         self.roots = [
