@@ -29,18 +29,26 @@ from edgeq.ops.conv_add import QuantizedConvAdd
 
 @st.composite
 def conv_add(draw: Draw) -> Problem:
-    """Rows of whole words; 3 x 3 as networks have it, 1 x 1, or any window."""
-    kind = draw(st.sampled_from(("usual", "point", "any", "any")))
+    """Rows of whole words; 3 x 3 as networks have it, 1 x 1 as they have it and otherwise, or
+    any window.
+    """
+    kind = draw(st.sampled_from(("usual", "point", "plain", "plain", "any", "any")))
     window, height, width = draw(usual_windows() if kind == "usual" else windows())
     if kind == "point":
         window = Window(1, 1, draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    if kind == "plain":
+        window = Window(1, 1)
     height += draw(st.sampled_from((0, 2, 4)))
     channels = draw(st.sampled_from((4, 8, 3, 1, 17)))
     outputs = draw(st.sampled_from((4, 8, 12, 4, 5)))
+    if kind == "plain":
+        channels, outputs = draw(st.sampled_from(((4, 8), (8, 4), (12, 12))))
     width += 0 if channels % 4 == 0 else -width % 4
     shape = (outputs, window.filter_h, window.filter_w, channels)
     weights, bias = filter_and_bias(draw, shape, outputs)
     fields = draw(product_fields(weights.reshape(outputs, -1), bias))
+    if kind == "plain":
+        fields |= {"activation_min": -128, "activation_max": 127}
     conv = QuantizedConv2D(window, **fields)
     x = activation((1, height, width, channels))
     quants = [QuantParams((draw(scales()),), draw(zero_points)) for _ in range(3)]
