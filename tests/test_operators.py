@@ -140,7 +140,7 @@ def test_reference_numba_and_c_agree_to_the_bit(
 def test_every_variant_is_reached_by_a_problem(operator: Operator) -> None:
     if not variants_of(operator, "tflm"):
         return
-    problems = make_problems(operator.name, 2 * BATCH * len(OPTIONS))
+    problems = make_problems(operator.name, 4 * BATCH * len(OPTIONS))
     reached = {
         kernel.variant
         for target in TARGETS.values()
