@@ -254,8 +254,12 @@ def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
     target: Target, tmp_path: Path
 ) -> None:
     count = 0
-    for index, graph in enumerate(drawn(residuals(), 12)):
+    for index, graph in enumerate(drawn(residuals(), 60)):
         fused = arranged(graph, target, "balanced").graph
+        if index >= 12 and "conv_add" not in names(fused):
+            continue
+        if index >= 12 and count >= 4:
+            break
         count += "conv_add" in names(fused)
         folder = tmp_path / str(index)
         folder.mkdir()
@@ -266,7 +270,7 @@ def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
         expected = Interpreter(graph, threads=1, progress=None).run(samples)
         for row, wanted in zip(got, zip(*expected, strict=True), strict=True):
             assert row == [y.tobytes() for y in wanted], names(fused)
-    assert count
+    assert count >= 4
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

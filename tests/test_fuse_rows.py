@@ -199,8 +199,12 @@ def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
     target: Target, tmp_path: Path
 ) -> None:
     count = 0
-    for index, graph in enumerate(drawn(bottlenecks(), 12)):
+    for index, graph in enumerate(drawn(bottlenecks(), 60)):
         fused = arranged(graph, target).graph
+        if index >= 12 and "conv_depthwise" not in names(fused):
+            continue
+        if index >= 12 and count >= 4:
+            break
         count += "conv_depthwise" in names(fused)
         folder = tmp_path / str(index)
         folder.mkdir()
@@ -210,7 +214,7 @@ def test_generated_c_in_the_arena_gives_the_interpreters_bytes(
         )
         (expected,) = Interpreter(graph, threads=1, progress=None).run(samples)
         assert [y for (y,) in got] == [y.tobytes() for y in expected], names(fused)
-    assert count  # mostly seven
+    assert count >= 4
 
 
 def test_the_manifest_says_which_kernels_make_the_rows_and_why_no_others() -> None:

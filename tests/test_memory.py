@@ -184,7 +184,7 @@ def test_generated_c_in_the_arena_equals_separate_buffers(
         for (x,), outputs in zip(samples, got, strict=True):
             values = values_of(graph, x)
             assert outputs == [values[n].tobytes() for n in graph.outputs], graph.nodes
-    assert overlapping
+    assert overlapping >= 3
 
 
 def test_scratch_is_part_of_the_plan_and_may_be_another() -> None:
