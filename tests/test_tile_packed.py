@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import serial
 from firmware_matrix import board_of, linked
-from host_c import run_model
+from host_c import build as build_host
+from host_c import run, run_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_networks import IntegerNetwork, inputs_of
 from random_graphs import graphs
 from toolchains import COMPILERS, need_compiler
 
-from edgeq import Interpreter
+from edgeq import Interpreter, emulator
 from edgeq.arith import Rounding
+from edgeq.board import load_board
 from edgeq.graph import Graph
 from edgeq.memory import Scratch, plan_memory, scratch_name
 from edgeq.memory.holes import holes, with_scratch
@@ -24,10 +28,19 @@ from edgeq.ops.window import Window
 from edgeq.stream.verify import verify
 from firmware_gen import build, generate
 from firmware_gen.cores import Target
-from firmware_gen.kernels.steps import Channel
-from firmware_gen.kernels.tile_packed import DELTAS, LEAST_LENGTHS, MORE_F_BITS, Form
+from firmware_gen.kernels import headers_with_includes, kernels_folder
+from firmware_gen.kernels.steps import Channel, Step
+from firmware_gen.kernels.tile import tile_rows, tile_words
+from firmware_gen.kernels.tile_packed import (
+    LEAST_LENGTHS,
+    MORE_F_BITS,
+    Form,
+    PackedTile,
+    packed_tile,
+)
 from firmware_gen.layers import arranged, choose_kernels, planned
 from firmware_gen.optimize import Optimize
+from firmware_gen.project import build_project, write_project
 
 DSP = Target(has_dsp=True)
 PACKED = "dsp_pointwise_packed"
@@ -70,6 +83,102 @@ def test_taps_and_channels_that_fill_up_fours_are_unpacked_on_a_board(
     with linked(build(firmware, compiler).elf, board, "virtual") as link:
         same = verify(link, graph, [inputs_of(graph, 4)])
     assert same.is_equal, [d.output for d in same.differences]
+
+
+_UNPACK = """
+#include <stdint.h>
+#ifdef HOST
+#include <stdio.h>
+#define PUT(byte) putchar(byte)
+#else
+#include "edgeq_board.h"
+#include "edgeq_platform.h"
+#define PUT(byte) edgeq_uart_write((uint8_t)(byte))
+#endif
+#include "edgeq_tile_packed.h"
+
+static const int32_t packed[] = {{{packed}}};
+static uint32_t words[{count}];
+
+int main(void) {{
+#ifndef HOST
+    edgeq_platform_init();
+#endif
+    edgeq_tile_unpack(packed, words, {taps}u, {channels}u, {how}u);
+    for (uint32_t i = 0; i < 4u * {count}u; ++i) {{
+        PUT((words[i / 4u] >> 8u * (i % 4u)) & 0xffu);
+    }}
+#ifdef HOST
+    return 0;
+#else
+    for (;;) {{
+    }}
+#endif
+}}
+"""
+
+
+@pytest.mark.parametrize("where", ["host", "mps2_an386", "mps2_an505"])
+@pytest.mark.parametrize("layer", range(1, len(CHANNELS) + 1))
+def test_what_is_unpacked_is_what_the_tile_reads(
+    layer: int, where: str, tmp_path: Path
+) -> None:
+    graph = arranged(packed_network(), DSP, "size").graph
+    node = graph.nodes[layer]
+    weights, bias = (graph.tensors[name].data for name in node.inputs[1:])
+    tile = packed_tile(node.op, weights.reshape(len(weights), -1), bias)
+    assert not isinstance(tile, str), tile
+    rows = tile_rows(node.op, weights.reshape(len(weights), -1), bias)
+    numbers = [Form(tile.how % 16, 32 - tile.how // 16).step(bits) for bits in bits_of(tile)]
+    more = len(weights) - len(numbers)
+    numbers += [(0, Step(0, 0, 0))] * more
+    folded = np.array([found for found, _ in numbers])
+    want = tile_words(rows.rows, folded, [step for _, step in numbers], [])
+    text = _UNPACK.format(
+        packed=", ".join(f"(int32_t){v & 0xFFFFFFFF:#x}u" for v in tile.words.tolist()),
+        count=want.size,
+        taps=tile.taps,
+        channels=tile.channels,
+        how=tile.how,
+    )
+    (tmp_path / "main.c").write_text(text, encoding="utf-8")
+    got = np.frombuffer(printed(tmp_path, where, 4 * want.size), "<i4").reshape(want.shape)
+    if more:
+        got, want = got[:, : got.shape[1] - more], want[:, : want.shape[1] - more]
+    assert got.tolist() == want.tolist()
+
+
+def bits_of(tile: PackedTile) -> list[int]:
+    """The 48 bits of each channel in the words."""
+    words = tile.words.view(np.uint32).tolist()
+    found: list[int] = []
+    at = 0
+    while len(found) < tile.channels:
+        count = min(4, tile.channels - len(found))
+        halves = [
+            w >> 16 * i & 0xFFFF for w in words[at + count :][: count // 2] for i in (0, 1)
+        ]
+        found += [w << 16 | h for w, h in zip(words[at : at + count], halves, strict=True)]
+        whole = tile.taps if count == 4 else -(-tile.taps // 4) * 2
+        at += count + count // 2 + whole
+    return found
+
+
+def printed(folder: Path, where: str, nbytes: int) -> bytes:
+    """The bytes that main.c in the folder writes."""
+    if where == "host":
+        return run(build_host(folder, ("main.c",), ("-DHOST", "-O1")), b"")
+    need_compiler("gcc")
+    for name in headers_with_includes(["edgeq_tile_packed.h"]):
+        shutil.copy(kernels_folder() / name, folder / name)
+    board = load_board(where)
+    write_project(board, folder, ["main.c"])
+    elf = build_project(board, folder, ["main.c"], compiler="gcc").elf
+    with emulator.start(elf, board, "virtual") as machine:
+        port = serial.serial_for_url(machine.port, timeout=20.0)
+        found = port.read(nbytes)
+        port.close()
+    return bytes(found)
 
 
 @pytest.mark.parametrize("pixels", [2, 3])
@@ -218,4 +327,3 @@ def test_unpacking_takes_flash_away_and_no_arena(tmp_path: Path) -> None:
         if packed.variant == PACKED:
             nbytes = [c.emit(node.op, c.layer).constant_nbytes() for c in (packed, other)]
             assert nbytes[0] < nbytes[1]
-    assert DELTAS == 8  # three bits in edgeq_tile_packed.h

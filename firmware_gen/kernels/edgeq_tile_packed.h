@@ -11,7 +11,7 @@
  * - the words of its taps, four of each four taps; of one pair of channels two.
  * - of taps that are left over, one to three, in a whole group: 256 * w1 + w0 of channels
  *   (0, 1), and above it of channels (2, 3).
- * What is missing is zero. `how` is 16 * k + the bits of f above 22. */
+ * What is missing is zero, but for factors: they are not read but to multiply zero. `how` is 16 * k + the bits of f above 22. */
 #ifndef EDGEQ_TILE_PACKED_H
 #define EDGEQ_TILE_PACKED_H
 
@@ -119,7 +119,6 @@ static __attribute__((naked, noinline, unused)) void edgeq_tile_unpack(
         "stm r1!, {r4-r7}\n"
         "cmp r1, r12\n"
         "bne 7b\n"
-        "strd r5, r7, [r10]\n"
         "pop {r4-r11, pc}\n");
 }
 /* clang-format on */
