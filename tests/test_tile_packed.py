@@ -103,6 +103,8 @@ static uint32_t words[{count}];
 int main(void) {{
 #ifndef HOST
     edgeq_platform_init();
+    while (edgeq_uart_read() < 0) {{
+    }}
 #endif
     edgeq_tile_unpack(packed, words, {taps}u, {channels}u, {how}u);
     for (uint32_t i = 0; i < 4u * {count}u; ++i) {{
@@ -176,6 +178,7 @@ def printed(folder: Path, where: str, nbytes: int) -> bytes:
     elf = build_project(board, folder, ["main.c"], compiler="gcc").elf
     with emulator.start(elf, board, "virtual") as machine:
         port = serial.serial_for_url(machine.port, timeout=20.0)
+        port.write(b"?")  # what was sent before the port was open is lost
         found = port.read(nbytes)
         port.close()
     return bytes(found)
