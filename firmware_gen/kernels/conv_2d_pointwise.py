@@ -128,6 +128,5 @@ PACKED = Variant(
     why_not_packed,
     emit_packed,
     packed_scratch_nbytes,
-    roundings=frozenset({"tflm", "single"}),
     saved_nbytes=saved_nbytes,
 )
