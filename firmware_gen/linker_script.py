@@ -36,9 +36,17 @@ SECTIONS
     /* A vector table lies at a multiple of its size rounded up to a power of two. */
     .vectors : ALIGN(256) { KEEP(*(.vectors)) } > flash
 
-    .text : ALIGN(4) { *(.text .text.*) } > flash
+    .text : ALIGN(4)
+    {
+        /* Vectors name it: the handler of a tick counter that is in use, else what reports
+           unexpected exceptions; bit 0 is for Thumb. */
+        edgeq_ticks_entry = . + 1;
+        *(.text.edgeq_ticks_handler)
+        *(.text.edgeq_startup)
+        *(.text .text.*)
+    } > flash
 
-    .rodata : ALIGN(16) { *(.rodata .rodata.*) . = ALIGN(4);@copies@ } > flash
+    .rodata : ALIGN(4) { *(.rodata .rodata.*) . = ALIGN(4);@copies@ } > flash
 
     .data : ALIGN(16)
     {
