@@ -38,9 +38,9 @@ SECTIONS
 
     .text : ALIGN(4)
     {
-        /* Vectors name it: the handler of a tick counter that is in use, else what reports
-           unexpected exceptions; bit 0 is for Thumb. */
-        edgeq_ticks_entry = . + 1;
+        /* The handler of a tick counter that is in use, else what reports exceptions that
+           nobody expects. */
+        edgeq_ticks_entry = .;
         *(.text.edgeq_ticks_handler)
         *(.text.edgeq_startup)
         *(.text .text.*)

@@ -14,8 +14,11 @@ extern uint32_t edgeq_stack_guard[], edgeq_stack_bottom[], edgeq_stack_top[];
 void Reset_Handler(void);
 void NMI_Handler(void);
 void HardFault_Handler(void);
-void edgeq_ticks_entry(void); /* the tick driver's interrupt handler; see link.ld */
+/* The tick driver's interrupt handler; see link.ld. In a vector, bit 0 is set (Thumb). */
+extern const char edgeq_ticks_entry[];
 extern const char edgeq_text_overflow[];
+
+#define TICKS_ENTRY (void (*)(void))(edgeq_ticks_entry + 1)
 
 /* No external interrupt is enabled but that of a ticks driver, so the table ends there. */
 #ifdef EDGEQ_TICKS_IRQ
@@ -23,7 +26,7 @@ extern const char edgeq_text_overflow[];
 #define ON_SYSTICK          NMI_Handler
 #else
 #define EXTERNAL_INTERRUPTS 0u
-#define ON_SYSTICK          edgeq_ticks_entry
+#define ON_SYSTICK          TICKS_ENTRY
 #endif
 
 /* DDI0403E, exception numbers. Reset_Handler reads what it needs to know of the memory from
@@ -61,7 +64,7 @@ __attribute__((section(".vectors"), used)) const struct edgeq_vectors edgeq_vect
     .pendsv = NMI_Handler,
     .systick = ON_SYSTICK,
 #ifdef EDGEQ_TICKS_IRQ
-    .external = {[EDGEQ_TICKS_IRQ] = edgeq_ticks_entry},
+    .external = {[EDGEQ_TICKS_IRQ] = TICKS_ENTRY},
 #endif
 };
 _Static_assert(offsetof(struct edgeq_vectors, data_load) == 32u &&
@@ -177,10 +180,10 @@ void edgeq_copy_constants(void) {
     "ldr r7, =0xe000ed28\n" /* CFSR, HFSR, DFSR, MMFAR, BFAR */                                \
     "ldmia r7, {r3-r7}\n"                                                                      \
     "lsls r5, r3, #16\n"                                                                       \
-    "bmi edgeq_fault_words\n"                                                                  \
+    "bmi .Lfault_words\n"                                                                  \
     "mov r7, r6\n"                                                                             \
     "lsls r5, r3, #24\n"                                                                       \
-    "b edgeq_fault_words\n"
+    "b .Lfault_words\n"
 #define NO_SECOND_PART "movs r5, #0\n"
 /* A zero within the text: what is behind it comes too if the highest bit of r5 is set. */
 #define SECOND_PART                                                                            \
@@ -206,7 +209,7 @@ __asm__(".syntax unified\n .thumb\n .pushsection .text.edgeq_startup, \"ax\", %p
         /* First: link.ld has edgeq_ticks_entry here if no tick counter is used. */
         FUNCTION("NMI_Handler")
         "adr r0, edgeq_text_unexpected\n"
-        "b edgeq_fault\n"
+        "b .Lfault\n"
         END("NMI_Handler")
 
         FUNCTION("Reset_Handler")
@@ -232,7 +235,7 @@ __asm__(".syntax unified\n .thumb\n .pushsection .text.edgeq_startup, \"ax\", %p
         COPY_CONSTANTS
         "bl main\n"
         "adr r0, edgeq_text_returned\n"
-        "b edgeq_fault\n"
+        "b .Lfault\n"
         END("Reset_Handler")
 
         /* The stack pointer at entry is the address of the registers that the core stacked,
@@ -242,10 +245,10 @@ __asm__(".syntax unified\n .thumb\n .pushsection .text.edgeq_startup, \"ax\", %p
         "adr r0, edgeq_text_overflow\n"
         "ldr r1, =edgeq_stack_bottom\n"
         "cmp r4, r1\n"
-        "blo edgeq_fault\n"
+        "blo .Lfault\n"
         "ldr r1, =edgeq_stack_top\n"
         "cmp r4, r1\n"
-        "bhs edgeq_fault\n"
+        "bhs .Lfault\n"
         "adds r0, #22\n" /* edgeq_text_fault */
         "ldr r1, [r4, #24]\n"
         "ldr r2, [r4, #20]\n"
@@ -255,8 +258,9 @@ __asm__(".syntax unified\n .thumb\n .pushsection .text.edgeq_startup, \"ax\", %p
         /* The program does not go on, so the whole stack is free for the report: it may have
          * overflown. */
         FUNCTION("edgeq_fault")
+        ".Lfault:\n" /* near, so branches to it are short */
         NO_SECOND_PART
-        "edgeq_fault_words:\n"
+        ".Lfault_words:\n"
         "cpsid i\n"
         "ldr r6, =edgeq_stack_top\n"
         "msr msp, r6\n"
