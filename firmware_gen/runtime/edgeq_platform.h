@@ -21,8 +21,8 @@ uint64_t edgeq_ticks(void);
 
 /* Called when the program cannot go on (a fault, an overflown stack), with each byte of a
  * readable text between two zero bytes, which delimit frames; the program stops behind the
- * last. The weak definition in startup.c sends the byte; define another to send a frame. It has
- * the whole stack, must not return to the place of the fault and not use the heap. */
+ * last. The weak definition is edgeq_uart_write; define another to send a frame. It has the
+ * whole stack, must not return to the place of the fault and not use the heap. */
 void edgeq_fault_byte(uint8_t byte, bool is_first);
 
 /* Reports `text`, printable characters, with edgeq_fault_byte, then stops for ever. */

@@ -2,7 +2,6 @@
  * these differ the compiler's __ARM_ARCH and feature macros decide (Arm IHI0053D, ACLE). The
  * symbols edgeq_data_load and so on come from the linker script. Each image has this code, so
  * most of it is assembly, all 16-bit instructions where there are some. */
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -146,6 +145,7 @@ void edgeq_copy_constants(void) {
 #endif
 
 /* System control space: Arm DDI0403E (ARMv7-M), DDI0553B (ARMv8-M). */
+#define VTOR "0xe000ed08"
 #if EDGEQ_CORE_HAS_VTOR
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE) /* floating point, vectors: full access */
 #define ENABLE_COPROCESSOR                                                                     \
@@ -156,7 +156,7 @@ void edgeq_copy_constants(void) {
 #define ENABLE_COPROCESSOR ""
 #endif
 #define SET_VTOR                                                                               \
-    "ldr r1, =0xe000ed08\n"                                                                    \
+    "ldr r1, =" VTOR "\n"                                                                      \
     "str r0, [r1]\n" ENABLE_COPROCESSOR "dsb\n"                                                \
     "isb\n"
 #else
@@ -177,10 +177,11 @@ void edgeq_copy_constants(void) {
 /* r3: CFSR, r4: HFSR, r7: BFAR if bit 15 of CFSR says that it is valid, else MMFAR. r5: CFSR,
  * shifted so that bit 31 says whether r7 is valid (bit 7 for MMFAR); bit 30 is reserved, 0. */
 #define READ_FAULT_STATUS                                                                      \
-    "ldr r7, =0xe000ed28\n" /* CFSR, HFSR, DFSR, MMFAR, BFAR */                                \
+    "ldr r7, =" VTOR "\n"                                                                      \
+    "adds r7, #0x20\n" /* CFSR, HFSR, DFSR, MMFAR, BFAR */                                     \
     "ldmia r7, {r3-r7}\n"                                                                      \
     "lsls r5, r3, #16\n"                                                                       \
-    "bmi .Lfault_words\n"                                                                  \
+    "bmi .Lfault_words\n"                                                                      \
     "mov r7, r6\n"                                                                             \
     "lsls r5, r3, #24\n"                                                                       \
     "b .Lfault_words\n"
@@ -192,122 +193,127 @@ void edgeq_copy_constants(void) {
 #else
 #define FAULT             "fault: pc \\001 lr \\001"
 #define WORDS             "{r1, r2}"
-#define READ_FAULT_STATUS /* falls through to edgeq_fault */
+#define READ_FAULT_STATUS "b .Lfault\n"
 #define NO_SECOND_PART
 #define SECOND_PART
 #endif
 _Static_assert(sizeof OVERFLOW == 22, "HardFault_Handler wants the next text there");
 
-#define FUNCTION(name)                                                                         \
-    ".global " name "\n .type " name ", %function\n .thumb_func\n" name ":\n"
-#define END(name)        ".size " name ", . - " name "\n"
-#define TEXT(name, text) name ": .asciz \"" text "\"\n"
+#define FUNCTION(name) ".global " name "\n .type " name ", %function\n .thumb_func\n" name ":\n"
+#define END(name)      ".size " name ", . - " name "\n"
 
-__asm__(".syntax unified\n .thumb\n .pushsection .text.edgeq_startup, \"ax\", %progbits\n"
-        ".balign 4\n"
+/* clang-format off */
+__asm__(
+    ".syntax unified\n"
+    ".thumb\n"
+    ".pushsection .text.edgeq_startup, \"ax\", %progbits\n"
+    ".balign 4\n"
 
-        /* First: link.ld has edgeq_ticks_entry here if no tick counter is used. */
-        FUNCTION("NMI_Handler")
-        "adr r0, edgeq_text_unexpected\n"
-        "b .Lfault\n"
-        END("NMI_Handler")
+    /* The first here: link.ld has edgeq_ticks_entry at it if no tick counter is used. */
+    FUNCTION("NMI_Handler")
+    "adr   r0, edgeq_text_unexpected\n"
+    "b     .Lfault\n"
+    END("NMI_Handler")
 
-        FUNCTION("Reset_Handler")
-        "ldr r0, =edgeq_vectors\n"
-        SET_VTOR EARLY_INIT ENABLE_CACHES
-        "ldr r4, =edgeq_stack_bottom\n"
-        SET_STACK_LIMIT
-        /* .data, .bss and the guard below the stack, in this order, and what is between:
-         * constants that are copied then. Words of the guard hold their own addresses. */
-        "adds r0, #32\n"
-        "ldmia r0!, {r1-r3}\n" /* edgeq_data_load, edgeq_data_start, edgeq_data_end */
-        "ldr r5, [r0, #8]\n"   /* edgeq_stack_guard */
-        "1: mov r6, r2\n"
-        "cmp r2, r5\n"
-        "bhs 2f\n"
-        "movs r6, #0\n"
-        "cmp r2, r3\n"
-        "bhs 2f\n"
-        "ldmia r1!, {r6}\n"
-        "2: stmia r2!, {r6}\n"
-        "cmp r2, r4\n"
-        "blo 1b\n"
-        COPY_CONSTANTS
-        "bl main\n"
-        "adr r0, edgeq_text_returned\n"
-        "b .Lfault\n"
-        END("Reset_Handler")
+    /* The stack pointer at entry is the address of the registers that the core stacked,
+     * r0-r3, r12, lr, pc, xpsr (DDI0403E, exception entry). */
+    FUNCTION("HardFault_Handler")
+    "mov   r4, sp\n"
+    "adr   r0, edgeq_text_overflow\n"
+    "ldr   r1, =edgeq_stack_bottom\n"
+    "cmp   r4, r1\n"
+    "blo   .Lfault\n"
+    "ldr   r1, =edgeq_stack_top\n"
+    "cmp   r4, r1\n"
+    "bhs   .Lfault\n"
+    "adds  r0, #22\n"           /* edgeq_text_fault */
+    "ldr   r1, [r4, #24]\n"
+    "ldr   r2, [r4, #20]\n"
+    READ_FAULT_STATUS
+    END("HardFault_Handler")
 
-        /* The stack pointer at entry is the address of the registers that the core stacked,
-         * r0-r3, r12, lr, pc, xpsr (DDI0403E, exception entry). */
-        FUNCTION("HardFault_Handler")
-        "mov r4, sp\n"
-        "adr r0, edgeq_text_overflow\n"
-        "ldr r1, =edgeq_stack_bottom\n"
-        "cmp r4, r1\n"
-        "blo .Lfault\n"
-        "ldr r1, =edgeq_stack_top\n"
-        "cmp r4, r1\n"
-        "bhs .Lfault\n"
-        "adds r0, #22\n" /* edgeq_text_fault */
-        "ldr r1, [r4, #24]\n"
-        "ldr r2, [r4, #20]\n"
-        READ_FAULT_STATUS
-        END("HardFault_Handler")
+    FUNCTION("Reset_Handler")
+    "ldr   r0, =edgeq_vectors\n"
+    SET_VTOR
+    EARLY_INIT
+    ENABLE_CACHES
+    "ldr   r4, =edgeq_stack_bottom\n"
+    SET_STACK_LIMIT
+    /* .data, .bss and the guard below the stack, in this order, and what is between: constants
+     * that are copied then. Words of the guard hold their own addresses. */
+    "adds  r0, #32\n"
+    "ldmia r0!, {r1-r3}\n"      /* edgeq_data_load, edgeq_data_start, edgeq_data_end */
+    "ldr   r5, [r0, #8]\n"      /* edgeq_stack_guard */
+    "1:\n"
+    "mov   r6, r2\n"
+    "cmp   r2, r5\n"
+    "bhs   2f\n"
+    "movs  r6, #0\n"
+    "cmp   r2, r3\n"
+    "bhs   2f\n"
+    "ldmia r1!, {r6}\n"
+    "2:\n"
+    "stmia r2!, {r6}\n"
+    "cmp   r2, r4\n"
+    "blo   1b\n"
+    COPY_CONSTANTS
+    "bl    main\n"
+    "adr   r0, edgeq_text_returned\n"
+    END("Reset_Handler")        /* goes on in edgeq_fault */
 
-        /* The program does not go on, so the whole stack is free for the report: it may have
-         * overflown. */
-        FUNCTION("edgeq_fault")
-        ".Lfault:\n" /* near, so branches to it are short */
-        NO_SECOND_PART
-        ".Lfault_words:\n"
-        "cpsid i\n"
-        "ldr r6, =edgeq_stack_top\n"
-        "msr msp, r6\n"
-        "push " WORDS "\n"
-        "mov r4, r0\n"
-        "movs r7, #0\n" /* digits left of a word, with the one that is sent */
-        "movs r0, #0\n"
-        "movs r1, #1\n"
-        "1: bl edgeq_fault_byte\n"
-        "movs r1, #0\n"
-        "subs r7, #1\n"
-        "bgt 3f\n"
-        "2: ldrb r0, [r4]\n"
-        "adds r4, #1\n"
-        "cmp r0, #1\n"
-        "bhi 1b\n"
-        "blo 4f\n"
-        "movs r7, #8\n"
-        "pop {r6}\n"
-        "3: lsrs r0, r6, #28\n"
-        "lsls r6, r6, #4\n"
-        "adds r0, #'0'\n"
-        "cmp r0, #'9'\n"
-        "bls 1b\n"
-        "adds r0, #'a' - '9' - 1\n"
-        "b 1b\n"
-        "4:\n" SECOND_PART
-        "bl edgeq_fault_byte\n"
-        "5: wfi\n"
-        "b 5b\n"
-        END("edgeq_fault")
+    /* The program ends here, so the report has the whole stack, which may have overflown. */
+    FUNCTION("edgeq_fault")
+    ".Lfault:\n"                /* a label that is not global: branches to it are short */
+    NO_SECOND_PART
+    ".Lfault_words:\n"
+    "cpsid i\n"
+    "ldr   r6, =edgeq_stack_top\n"
+    "msr   msp, r6\n"
+    "push  " WORDS "\n"
+    "mov   r4, r0\n"            /* the text */
+    "movs  r7, #0\n"            /* digits left of a word, with the one that is sent */
+    "movs  r0, #0\n"
+    "movs  r1, #1\n"
+    "1:\n"
+    "bl    edgeq_fault_byte\n"
+    "movs  r1, #0\n"
+    "subs  r7, #1\n"
+    "bgt   3f\n"
+    "2:\n"
+    "ldrb  r0, [r4]\n"
+    "adds  r4, #1\n"
+    "cmp   r0, #1\n"
+    "bhi   1b\n"
+    "blo   4f\n"
+    "movs  r7, #8\n"
+    "pop   {r6}\n"
+    "3:\n"
+    "lsrs  r0, r6, #28\n"
+    "lsls  r6, r6, #4\n"
+    "adds  r0, #'0'\n"
+    "cmp   r0, #'9'\n"
+    "bls   1b\n"
+    "adds  r0, #'a' - '9' - 1\n"
+    "b     1b\n"
+    "4:\n"
+    SECOND_PART
+    "bl    edgeq_fault_byte\n"
+    "5:\n"
+    "wfi\n"
+    "b     5b\n"
+    END("edgeq_fault")
 
-        ".ltorg\n"
-        ".balign 4\n"
-        TEXT("edgeq_text_overflow", OVERFLOW)
-        TEXT("edgeq_text_fault", FAULT)
-        ".balign 4\n"
-        TEXT("edgeq_text_returned", "main returned")
-        ".balign 4\n"
-        TEXT("edgeq_text_unexpected", "unexpected exception")
-        ".balign 2\n"
-        ".popsection\n");
-
-__attribute__((weak)) void edgeq_fault_byte(uint8_t byte, bool is_first) {
-    (void)is_first;
-    edgeq_uart_write(byte);
-}
+    ".ltorg\n"
+    ".balign 4\n"
+    "edgeq_text_overflow:   .asciz \"" OVERFLOW "\"\n"
+    "edgeq_text_fault:      .asciz \"" FAULT "\"\n"
+    ".balign 4\n"
+    "edgeq_text_returned:   .asciz \"main returned\"\n"
+    ".balign 4\n"
+    "edgeq_text_unexpected: .asciz \"unexpected exception\"\n"
+    ".balign 2\n"
+    ".popsection\n");
+/* clang-format on */
 
 void edgeq_check_stack(void) {
     const uint32_t *at = edgeq_stack_bottom;
