@@ -163,7 +163,5 @@ def _define_size(name: str, value: int) -> str:
 
 
 def _nbytes_list(graph: Graph, kind: str) -> str:
-    macros = [
-        f"EDGEQ_MODEL_{kind.upper()}_{i}_NBYTES" for i in range(len(_names(graph, kind)))
-    ]
+    macros = [f"EDGEQ_MODEL_{kind.upper()}_{i}_NBYTES" for i in range(len(_names(graph, kind)))]
     return c_text.initializer(macros, 4, 60)
