@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from edgeq.graph import Graph, Tensor
-from edgeq.memory import Scratch
+from edgeq.memory import MemoryPlan, Scratch, plan_memory
 from edgeq.memory.blocks import aligned
+from edgeq.memory.holes import holes, with_scratch
 from edgeq.passes.align_channels import align_channels
 from edgeq.passes.arrange import Arrangement, arrangement_for_device
 from firmware_gen.cores import Target
@@ -40,6 +42,7 @@ class Choice:
     code_nbytes: int  # of Variant; 0 of a portable kernel
     macs: int  # multiplications that it does
     is_exact: bool = False  # as Variant.is_exact
+    unpacks: bool = False  # its constants, once in each run
     parts: Mapping[str, Choice] = field(default_factory=dict)  # by Part.role
 
     def kernels(self) -> tuple[Choice, ...]:
@@ -81,20 +84,31 @@ def choose_kernels(
     graph: Graph,
     target: Target,
     optimize: Optimize = "speed",
+    *,
+    rooms: Mapping[str, int] = MappingProxyType({}),
     reasons: Reasons | None = None,
 ) -> tuple[Choice, ...]:
     """The first variant that can serve each layer on this core, else the portable kernel.
 
     But for `speed`, a variant whose code is large for what its layers have to do is left out.
-    `reasons` keeps what variants say, of layers that one graph after the other has.
+    `rooms`: by node, bytes of scratch that one may have which unpacks its constants there; the
+    others have none. `reasons` keeps what variants say, of layers that one graph after the
+    other has.
 
     Raises:
         GraphError: an operator has no kernel.
     """
     nodes = list(zip(graph.nodes, layers_of(graph), strict=True))
-    chooser = _Chooser(target, {} if reasons is None else reasons)
+    rate = MODES[optimize].unpacked_a_byte
+    chooser = _Chooser(target, {} if reasons is None else reasons, rate or 0.0)
+    no_room: int | str = 0
+    if rate is None:
+        no_room, rooms = f"`--optimize {optimize}` does not unpack constants in each run", {}
     while True:
-        choices = tuple(chooser.choice(node.name, node.op, layer) for node, layer in nodes)
+        choices = tuple(
+            chooser.choice(node.name, node.op, layer, rooms.get(node.name, no_room))
+            for node, layer in nodes
+        )
         found = _not_worth_its_code(choices, MODES[optimize].macs_a_byte)
         if not found:
             return choices
@@ -151,9 +165,27 @@ def arranged(
     reasons: Reasons = {}
 
     def scratch(found: Graph) -> Scratch:
-        return scratch_of(choose_kernels(found, target, optimize, reasons))
+        return scratch_of(choose_kernels(found, target, optimize, reasons=reasons))
 
     return arrangement_for_device(graph, scratch, fast_nbytes if optimize == "speed" else 0)
+
+
+def planned(
+    graph: Graph, target: Target, optimize: Optimize, capacities: Sequence[int] = ()
+) -> tuple[MemoryPlan, tuple[Choice, ...]]:
+    """The plan of an arranged graph and its kernels, of which some unpack their constants into
+    what is free of the arenas while they run.
+
+    Raises:
+        GraphError: the graph is not quantized, or an operator has no kernel.
+    """
+    choices = choose_kernels(graph, target, optimize)
+    plan = plan_memory(graph, scratch_of(choices), capacities)
+    if MODES[optimize].unpacked_a_byte is None:
+        return plan, choices
+    rooms = {name: hole.nbytes for name, hole in holes(graph, plan).items()}
+    choices = choose_kernels(graph, target, optimize, rooms=rooms)
+    return with_scratch(graph, plan, scratch_of(choices)), choices
 
 
 # What a variant says of a layer, and the tensors whose identities are in the key.
@@ -164,15 +196,25 @@ Reasons: TypeAlias = dict[tuple[Any, ...], tuple[str | None, tuple[Tensor, ...]]
 class _Chooser:
     target: Target
     reasons: Reasons
+    unpacked_a_byte: float  # of Mode
     left_out: dict[str, str] = field(default_factory=dict)  # headers of variants, and why
 
-    def choice(self, node: str, op: Any, layer: Layer) -> Choice:
-        """The kernel of a layer, and those of its parts."""
+    def choice(self, node: str, op: Any, layer: Layer, room: int | str) -> Choice:
+        """The kernel of a layer, and those of its parts. `room`: bytes of scratch that one
+        which unpacks its constants may have, or why none may.
+        """
         kernel = kernel_of(op)
         reasons: dict[str, str] = {}
         macs = op.macs(*layer.shapes())
         for variant in kernel.variants:
-            reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
+            reason = self.left_out.get(variant.header)
+            if variant.saved_nbytes is not None and isinstance(room, str):
+                reason = reason or room
+            reason = reason or self._why_not(variant, op, layer)
+            if reason is None and variant.saved_nbytes is not None:
+                saved = variant.saved_nbytes(op, layer)
+                nbytes = variant.scratch_nbytes(op, *layer.shapes())
+                reason = self._why_not_unpacked(saved, nbytes, room)
             if reason is None:
                 found = Choice(
                     node,
@@ -186,6 +228,7 @@ class _Chooser:
                     variant.code_nbytes,
                     macs,
                     variant.is_exact,
+                    variant.saved_nbytes is not None,
                 )
                 break
             reasons[variant.name] = reason
@@ -222,13 +265,21 @@ class _Chooser:
             self.reasons[key] = reason, tensors
         return self.reasons[key][0]
 
+    def _why_not_unpacked(self, saved: int, nbytes: int, room: int | str) -> str | None:
+        assert isinstance(room, int)
+        if nbytes > room:
+            return f"{nbytes} bytes of scratch to unpack to, the arena has room for {room}"
+        if saved <= 0 or nbytes > self.unpacked_a_byte * saved:
+            return f"{nbytes} bytes to unpack in each run would save {saved} bytes of flash"
+        return None
+
     def _with_parts(self, whole: Choice, parts: Sequence[Part]) -> Choice:
         """The choice, with those of its parts, whose scratch is behind its own."""
         own = aligned(whole.scratch_nbytes)
         choices = {}
         for part in parts:
             layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
-            found = self.choice(whole.node, part.op, layer)
+            found = self.choice(whole.node, part.op, layer, "it would be for each row")
             choices[part.role] = replace(found, macs=found.macs * part.calls)
 
         def emit(op: Any, layer: Layer) -> LayerCode:
