@@ -13,8 +13,8 @@ _BODY = """\
 #include <stddef.h>
 #include <stdint.h>
 
-{macros}
-{arena}/* Where to write input `index`, {alignment} bytes aligned; NULL if there is none. A run may
+{macros}{arena}
+/* Where to write input `index`, {alignment} bytes aligned; NULL if there is none. A run may
  * overwrite its inputs: write all of them before each. */
 {input}
 
@@ -42,9 +42,9 @@ inline {declaration} {{
     return index == 0 ? edgeq_arena + {offset} : NULL;
 }}"""
 _ARENA = """\
-/* Of the functions below alone. */
-extern uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 
+/* For the functions below alone. */
+extern uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 """
 ALIGNMENT = 4  # of every tensor in the arena
 DECLARATIONS = {

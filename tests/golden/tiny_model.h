@@ -26,7 +26,7 @@
 #define EDGEQ_MODEL_OUTPUT_0_NBYTES 3u
 #define EDGEQ_MODEL_OUTPUT_0_LENGTH 3u
 
-/* Of the functions below alone. */
+/* For the functions below alone. */
 extern uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 
 /* Where to write input `index`, 4 bytes aligned; NULL if there is none. A run may
