@@ -44,6 +44,7 @@ SECTIONS
         *(.text.edgeq_ticks_handler)
         *(.text.edgeq_startup)
         *(.text .text.*)
+        . = ALIGN(4);
     } > flash
 
     .rodata : ALIGN(4) { *(.rodata .rodata.*) . = ALIGN(4);@copies@ } > flash
@@ -81,6 +82,7 @@ SECTIONS
 ASSERT(SIZEOF(.boot2) == 0 || SIZEOF(.boot2) == 256, ".boot2 must be empty or 256 bytes")
 ASSERT(SIZEOF(.vectors) >= 64, "the vector table is missing")
 ASSERT(ADDR(.vectors) == @flash_origin@ + SIZEOF(.boot2), "the vectors must come first")
+ASSERT(edgeq_data_load % 4 == 0, "words are copied from there")
 ASSERT(edgeq_stack_top % 8 == 0, "the stack must be a multiple of 8 bytes")
 ASSERT(edgeq_bss_end <= edgeq_stack_guard, "the stack must lie above the data")
 ASSERT(edgeq_stack_top <= @ram_origin@ + @ram_nbytes@, "the stack must lie within the ram")

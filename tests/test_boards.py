@@ -158,7 +158,10 @@ def test_a_tick_counter_that_is_not_used_leaves_no_handler(
 ) -> None:
     need_compiler(compiler)
     board = load_board(name)
-    (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
+    # Data, but no constants before it; link.ld wants whole words all the same.
+    (tmp_path / "main.c").write_text(
+        "static volatile int data = 3;\nint main(void) { return data; }\n"
+    )
     write_project(board, tmp_path, ["main.c"])
     elf = build_project(board, tmp_path, ["main.c"], compiler=compiler).elf
     symbols = {symbol.name: symbol.address for symbol in read_symbols(elf)}
