@@ -279,7 +279,7 @@ class _Chooser:
         choices = {}
         for part in parts:
             layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
-            found = self.choice(whole.node, part.op, layer, "it would be for each row")
+            found = self.choice(whole.node, part.op, layer, "a part of a layer would unpack for each row")
             choices[part.role] = replace(found, macs=found.macs * part.calls)
 
         def emit(op: Any, layer: Layer) -> LayerCode:
