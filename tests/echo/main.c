@@ -18,8 +18,8 @@ void *memset(void *to, int value, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 
 extern uint32_t edgeq_data_start[]; /* the lowest address of the ram */
-static volatile uint8_t count = 3; /* .data is copied: the banner has three marks */
-static volatile uint32_t zeros[8]; /* .bss is cleared */
+static volatile uint8_t count = 3;  /* .data is copied: the banner has three marks */
+static volatile uint32_t zeros[8];  /* .bss is cleared */
 static volatile uint64_t factors[2] = {0x123456789abu, 54321u};
 
 static void put(const char *text) {
