@@ -21,7 +21,7 @@ from edgeq.passes.align_channels import align_channels
 from edgeq.passes.arrange import Arrangement, arrangement_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
-from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode, Part, Variant
+from firmware_gen.kernels.kernel import ROLES, Kernel, Layer, LayerCode, Part, Variant
 from firmware_gen.model_h import location
 from firmware_gen.names import layer_names
 from firmware_gen.optimize import MODES, Optimize
@@ -39,8 +39,8 @@ class Choice:
     emit: Callable[[Any, Layer], LayerCode]
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     is_shared: bool | None  # in the mode that shares some; None: in no mode
-    code_nbytes: int  # of Variant; 0 of a portable kernel
     macs: int  # multiplications that it does
+    code_nbytes: int = 0  # of Variant
     is_exact: bool = False  # as Variant.is_exact
     unpacks: bool = False  # its constants, once in each run
     parts: Mapping[str, Choice] = field(default_factory=dict)  # by Part.role
@@ -204,49 +204,49 @@ class _Chooser:
         which unpacks its constants may have, or why none may.
         """
         kernel = kernel_of(op)
+        by: Variant | Kernel = kernel
         reasons: dict[str, str] = {}
-        macs = op.macs(*layer.shapes())
         for variant in kernel.variants:
-            reason = self.left_out.get(variant.header)
-            if variant.saved_nbytes is not None and isinstance(room, str):
-                reason = reason or room
-            reason = reason or self._why_not(variant, op, layer)
-            if reason is None and variant.saved_nbytes is not None:
-                saved = variant.saved_nbytes(op, layer)
-                nbytes = variant.scratch_nbytes(op, *layer.shapes())
-                reason = self._why_not_unpacked(saved, nbytes, room)
+            reason = self._reason(variant, op, layer, room)
             if reason is None:
-                found = Choice(
-                    node,
-                    layer,
-                    variant.name,
-                    variant.header,
-                    variant.scratch_nbytes(op, *layer.shapes()),
-                    variant.emit,
-                    reasons,
-                    variant.is_shared,
-                    variant.code_nbytes,
-                    macs,
-                    variant.is_exact,
-                    variant.saved_nbytes is not None,
-                )
+                by = variant
                 break
             reasons[variant.name] = reason
-        else:
-            found = Choice(
-                node,
-                layer,
-                kernel.name,
-                kernel.header,
-                kernel.scratch_nbytes(op, *layer.shapes()),
-                kernel.emit,
-                reasons,
-                kernel.is_shared,
-                0,
-                macs,
+        found = Choice(
+            node,
+            layer,
+            by.name,
+            by.header,
+            by.scratch_nbytes(op, *layer.shapes()),
+            by.emit,
+            reasons,
+            by.is_shared,
+            op.macs(*layer.shapes()),
+        )
+        if isinstance(by, Variant):
+            found = replace(
+                found,
+                code_nbytes=by.code_nbytes,
+                is_exact=by.is_exact,
+                unpacks=by.saved_nbytes is not None,
             )
         parts = kernel.parts(op, layer)
         return self._with_parts(found, parts) if parts else found
+
+    def _reason(self, variant: Variant, op: Any, layer: Layer, room: int | str) -> str | None:
+        """Why a variant is not taken, for whatever reason."""
+        if variant.saved_nbytes is not None and isinstance(room, str):
+            return room
+        reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
+        if reason is not None or variant.saved_nbytes is None or isinstance(room, str):
+            return reason
+        nbytes = variant.scratch_nbytes(op, *layer.shapes())
+        if nbytes > room:
+            return f"{nbytes} bytes of scratch to unpack to, the arena has room for {room}"
+        saved = variant.saved_nbytes(op, layer)
+        if saved <= 0 or nbytes > self.unpacked_a_byte * saved:
+            return f"{nbytes} bytes to unpack in each run would save {saved} bytes of flash"
+        return None
 
     def _why_not(self, variant: Variant, op: Any, layer: Layer) -> str | None:
         tensors = (*layer.inputs, *layer.outputs)
@@ -265,21 +265,15 @@ class _Chooser:
             self.reasons[key] = reason, tensors
         return self.reasons[key][0]
 
-    def _why_not_unpacked(self, saved: int, nbytes: int, room: int | str) -> str | None:
-        assert isinstance(room, int)
-        if nbytes > room:
-            return f"{nbytes} bytes of scratch to unpack to, the arena has room for {room}"
-        if saved <= 0 or nbytes > self.unpacked_a_byte * saved:
-            return f"{nbytes} bytes to unpack in each run would save {saved} bytes of flash"
-        return None
-
     def _with_parts(self, whole: Choice, parts: Sequence[Part]) -> Choice:
         """The choice, with those of its parts, whose scratch is behind its own."""
         own = aligned(whole.scratch_nbytes)
         choices = {}
         for part in parts:
             layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
-            found = self.choice(whole.node, part.op, layer, "a part of a layer would unpack for each row")
+            found = self.choice(
+                whole.node, part.op, layer, "a part of a layer would unpack for each row"
+            )
             choices[part.role] = replace(found, macs=found.macs * part.calls)
 
         def emit(op: Any, layer: Layer) -> LayerCode:
