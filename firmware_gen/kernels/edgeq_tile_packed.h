@@ -11,7 +11,8 @@
  * - the words of its taps, four of each four taps; of one pair of channels two.
  * - of taps that are left over, one to three, in a whole group: 256 * w1 + w0 of channels
  *   (0, 1), and above it of channels (2, 3).
- * What is missing is zero, but for factors: they are not read but to multiply zero. `how` is 16 * k + the bits of f above 22. */
+ * What is missing is zero, but for factors: these multiply zero. `how` is 16 * k + the bits of
+ * f above 22. */
 #ifndef EDGEQ_TILE_PACKED_H
 #define EDGEQ_TILE_PACKED_H
 
