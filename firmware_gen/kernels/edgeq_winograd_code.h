@@ -10,27 +10,43 @@
     "sxtab16 " even ", r2, " even "\n"                                                         \
     "smlad r12, " even ", " odd ", r12\n"
 
-/* r0: op, r4: taps -> r2: the offset, r4: taps that it is for. r0 then is where the next offset
- * is, on the stack are the taps and the end of the row. */
+/* Eight bytes of the row. */
+#define EDGEQ_WINOGRAD_WIDEN_BLOCK                                                             \
+    "ldmia r1!, {r4, r6}\n"                                                                    \
+    EDGEQ_WINOGRAD_WIDEN("r4", "r5")                                                           \
+    EDGEQ_WINOGRAD_WIDEN("r6", "r7")                                                           \
+    "stmia r3!, {r4-r7}\n"
+#ifdef EDGEQ_FOR_SPEED
+#define EDGEQ_WINOGRAD_WIDEN_MORE                                                              \
+    "beq 11f\n"                                                                                \
+    EDGEQ_WINOGRAD_WIDEN_BLOCK EDGEQ_WINOGRAD_WIDEN_BLOCK                                      \
+    "cmp r1, lr\n"
+#else
+#define EDGEQ_WINOGRAD_WIDEN_MORE
+#endif
+
+/* r0: op, r4: taps. lr: where the offset that is loaded to r2 ends. */
 #ifdef EDGEQ_WINOGRAD_OFFSETS
-#define EDGEQ_WINOGRAD_FIRST_SEGMENT                                                           \
-    "add r5, r1, r4\n"                                                                         \
+/* Then r0 is where the next offset is, r8 the row's end, r9 and r4 are the taps of an offset. */
+#define EDGEQ_WINOGRAD_SEGMENTS                                                                \
+    "add r8, r1, r4\n"                                                                         \
     "ittte cs\n"                                                                               \
     "ldrcs r0, [r0]\n"                                                                         \
     "subcs r0, r0, r4, lsr #5\n"                                                               \
     "movcs r4, #32\n"                                                                          \
     "addcc r0, r0, #16\n"                                                                      \
-    "push {r4, r5}\n"                                                                          \
+    "mov r9, r4\n"
+#define EDGEQ_WINOGRAD_OFFSET                                                                  \
     "8:\n"                                                                                     \
-    "ldrsb r2, [r0], #1\n"
-#define EDGEQ_WINOGRAD_NEXT_SEGMENT                                                            \
-    "ldrd r4, r5, [sp]\n"                                                                      \
-    "cmp r1, r5\n"                                                                             \
-    "bne 8b\n"                                                                                 \
-    "pop {r4-r7}\n"
+    "ldrsb r2, [r0], #1\n"                                                                     \
+    "add lr, r1, r9\n"
+#define EDGEQ_WINOGRAD_NEXT_OFFSET /* no carry where the row goes on */                        \
+    "cmp r1, r8\n"                                                                             \
+    "bne 8b\n"
 #else
-#define EDGEQ_WINOGRAD_FIRST_SEGMENT "ldrsb r2, [r0, #16]\n"
-#define EDGEQ_WINOGRAD_NEXT_SEGMENT  "pop {r6, r7}\n"
+#define EDGEQ_WINOGRAD_SEGMENTS "add lr, r1, r4\n"
+#define EDGEQ_WINOGRAD_OFFSET   "ldrsb r2, [r0, #16]\n"
+#define EDGEQ_WINOGRAD_NEXT_OFFSET
 #endif
 
 #define EDGEQ_WINOGRAD_PAIR(xe, xo, e, o, a, b)                                                \
@@ -111,7 +127,7 @@
     "and r7, r0, " v ", asr #31\n"                                                             \
     "sub r7, r4, r7\n"                                                                         \
     "smmla " v ", " v ", r1, r7\n"
-#define EDGEQ_WINOGRAD_LOAD_SIGN "ldr r0, [sp, #28]\n"
+#define EDGEQ_WINOGRAD_LOAD_SIGN "ldr r0, [sp, #48]\n"
 #define EDGEQ_WINOGRAD_LOAD_X "ldr r0, [sp]\n"
 #else
 #define EDGEQ_WINOGRAD_SIGNED_V(v)                                                             \
@@ -171,6 +187,13 @@
     "5:\n"                                                                                     \
     EDGEQ_WINOGRAD_SIGNED_OUTS
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_SIGNED_V
+#endif
+
+/* Bytes of the stack but scratch and the saved registers. */
+#ifdef EDGEQ_WINOGRAD_MORE_STACK
+#define EDGEQ_WINOGRAD_FRAME "56"
+#else
+#define EDGEQ_WINOGRAD_FRAME "48"
 #endif
 /* clang-format on */
 

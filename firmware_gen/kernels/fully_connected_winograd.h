@@ -83,6 +83,10 @@ struct edgeq_fully_connected_winograd {
 #define EDGEQ_WINOGRAD_BY_ENTRY /* some groups begin at an address, not with the loop */
 #endif
 
+#if defined(EDGEQ_WINOGRAD_SIGNS) || defined(EDGEQ_WINOGRAD_WIDE)
+#define EDGEQ_WINOGRAD_MORE_STACK
+#endif
+
 #if defined(EDGEQ_WINOGRAD_TAIL) || defined(EDGEQ_WINOGRAD_CLAMPS) || !defined(EDGEQ_HAS_DSP)
 #define EDGEQ_WINOGRAD_ENDS /* C before and after the row */
 #endif
@@ -129,8 +133,8 @@ EDGEQ_WINOGRAD_AT(more_sign, 18);
  * already, the block behind whole ones.
  *
  * The stack from sp: x of the first round, factor, out, half, even, A's base, where groups end (0
- * if each is to begin at 12), sign, where the first round begins, x of the last round (1 less if
- * signed), the end of x, where groups end, is_wide; scratch; the saved registers. */
+ * if each is to begin at 12); where the first round begins, where groups end, x of the last round
+ * (1 less if signed), the end of x, x; perhaps the sign, is_wide; the saved registers. */
 static __attribute__((naked, noinline, unused, aligned(4))) void
 EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__((unused)),
                    const int8_t *x __attribute__((unused)), int8_t *out __attribute__((unused)),
@@ -149,90 +153,89 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #ifdef EDGEQ_WINOGRAD_ENDS
         "bic r4, r4, #7\n"
 #endif
-        EDGEQ_WINOGRAD_FIRST_SEGMENT
-        "add lr, r1, r4\n"
-        "lsls r2, r2, #1\n"
-        "pkhbt r2, r2, r2, lsl #16\n"
-        "lsls r4, r4, #28\n"
-        "bpl 9f\n"
-        "ldmia r1!, {r4, r6}\n"
-        EDGEQ_WINOGRAD_WIDEN("r4", "r5")
-        EDGEQ_WINOGRAD_WIDEN("r6", "r7")
-        "stmia r3!, {r4-r7}\n"
-        "9:\n"
-        "cmp r1, lr\n"
-        "beq 11f\n"
-        "10:\n"
-        "ldmia r1!, {r4, r6, r8, r10}\n"
-        EDGEQ_WINOGRAD_WIDEN("r4", "r5")
-        EDGEQ_WINOGRAD_WIDEN("r6", "r7")
-        EDGEQ_WINOGRAD_WIDEN("r8", "r9")
-        EDGEQ_WINOGRAD_WIDEN("r10", "r11")
-        "stmia r3!, {r4-r11}\n"
-        "cmp r1, lr\n"
-        "bne 10b\n"
-        "11:\n"
-        EDGEQ_WINOGRAD_NEXT_SEGMENT /* r6: op, r7: out */
+        EDGEQ_WINOGRAD_SEGMENTS
 #ifdef EDGEQ_WINOGRAD_TAIL
-        "ldrh r4, [r6, #12]\n"
+        "cbz r4, 11f\n"
+#endif
+        "lsls r4, r4, #29\n" /* carry: an odd number of blocks */
+        EDGEQ_WINOGRAD_OFFSET
+        "add r2, r2\n" /* keeps the carry */
+        "pkhbt r2, r2, r2, lsl #16\n"
+        "bcs 10f\n"
+        "9:\n"
+        EDGEQ_WINOGRAD_WIDEN_BLOCK
+        "10:\n"
+        EDGEQ_WINOGRAD_WIDEN_BLOCK
+        "cmp r1, lr\n"
+        EDGEQ_WINOGRAD_WIDEN_MORE
+        "bne 9b\n"
+        "11:\n"
+        EDGEQ_WINOGRAD_NEXT_OFFSET
+        "pop {r5-r7}\n" /* op, out, scratch */
+#ifdef EDGEQ_WINOGRAD_TAIL
+        "ldrh r4, [r5, #12]\n"
         "ubfx r4, r4, #2, #3\n"
         "cbz r4, 4f\n"
         "adds r3, r3, #16\n"
         "4:\n"
 #endif
-        "ldrh r5, [r6, #14]\n"
+        "ldrh r1, [r5, #14]\n"
 #ifdef EDGEQ_WINOGRAD_BY_ENTRY
-        "ldrh r4, [r6, #12]\n"
+        "ldrh r4, [r5, #12]\n"
 #endif
-        "lsrs r5, r5, #1\n" /* carry: no sign */
+        "lsrs r1, r1, #1\n" /* carry: no sign */
 #ifdef EDGEQ_WINOGRAD_SIGNS
-        "ldrb r0, [r6, #18]\n"
+        "ldrb r8, [r5, #18]\n"
         "it cc\n"
-        "addcc r0, r0, #1\n"
+        "addcc r8, r8, #1\n"
 #endif
         "sbc r2, r3, #" EDGEQ_WINOGRAD_ROUND "\n"
-        "adds r5, r5, r7\n"
-        "subs r5, r5, #5\n"
+        "adds r1, r1, r6\n"
+        "subs r1, r1, #5\n"
 #ifdef EDGEQ_WINOGRAD_BY_ENTRY
 #ifdef EDGEQ_WINOGRAD_WIDE
         "and lr, r4, #1\n"
 #endif
         "rsb r4, r4, #3\n" /* blocks: 4 * channels rounded up to 32 */
         "ubfx r4, r4, #5, #" EDGEQ_WINOGRAD_BLOCK_BITS "\n"
-        "movs r1, #" EDGEQ_WINOGRAD_BLOCK_NBYTES "\n"
-        "muls r1, r4, r1\n"
-        "adr.w r8, 2f + 1\n"
-        "add r1, r1, r8\n"
+        "movs r0, #" EDGEQ_WINOGRAD_BLOCK_NBYTES "\n"
+        "muls r0, r4, r0\n"
+        "adr.w r9, 2f + 1\n"
+        "add r0, r0, r9\n"
 #endif
-        "push {r0-r3, r5, lr}\n"
-        "ldr r0, [sp, #24]\n"
-        "mov r3, r7\n"
-        "mov r7, r5\n"
+#ifdef EDGEQ_WINOGRAD_MORE_STACK
+        "push {r8, lr}\n"
+#endif
+        "push {r0-r3, r7}\n"
+        "mov r3, r6\n"
 #ifdef EDGEQ_WINOGRAD_BY_ENTRY
-        "sub r0, r0, r4, lsl #4\n"
+        "sub r0, r7, r4, lsl #4\n"
 #ifdef EDGEQ_WINOGRAD_WIDE
         "orr r4, r4, lr\n"
 #endif
-        "cbz r4, 4f\n"
-        "movs r7, #0\n"
-        "4:\n"
+        "cmp r4, #1\n"
+        "sbcs r7, r7, r7\n" /* 0 if a group is to begin at 12 */
+        "ands r7, r7, r1\n"
+#else
+        "mov r0, r7\n"
+        "mov r7, r1\n"
 #endif
-        "ldrb r4, [r6, #17]\n"
-        "ldr r1, [r6, #8]\n"
-        "ldr r2, [r6]\n"
-        "ldr r5, [r6, #4]\n"
+        "ldrb r4, [r5, #17]\n"
+        "ldr r1, [r5, #8]\n"
+        "ldr r2, [r5]\n"
+        "ldr r5, [r5, #4]\n"
         "lsls r4, r4, #9\n"
         "sub r4, r4, #0xff00\n"
         "add r6, r5, r12\n"
         "sub r5, r5, r12, lsl #8\n"
         "push {r0, r1, r3-r7}\n"
         "12:\n"
-        "ldr r5, [sp, #44]\n"
+        "ldr r5, [sp, #32]\n"
 #ifdef EDGEQ_WINOGRAD_BY_ENTRY
-        "ldr r7, [sp, #32]\n"
+        "ldr r7, [sp, #28]\n"
 #endif
 #ifdef EDGEQ_WINOGRAD_WIDE
-        "ldr r4, [sp, #48]\n"
+        "ldr r4, [sp, #52]\n"
 #endif
         "cmp r3, r5\n"
         "bhs 13f\n"
@@ -263,17 +266,17 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
         "cmp r3, r5\n"
         "bhs 16f\n"
         "ldr r8, [sp, #40]\n"
-        "ldr r0, [sp, #52]\n"
-        "ldr r12, [r2], #4\n"
+        "ldr r0, [sp, #44]\n"
+        "ldmia r2!, {r1}\n"
 #ifdef EDGEQ_WINOGRAD_WIDE
         "cbz r4, 3f\n"
+        "add r12, r6, r1\n"
         "ldr lr, [r2], #4\n"
-        "add r12, r12, r6\n"
         "b 14f\n"
         "3:\n"
 #endif
-        "revsh lr, r12\n"
-        "add r12, r6, r12, asr #8\n"
+        "revsh lr, r1\n"
+        "add r12, r6, r1, asr #8\n"
         "14:\n"
         "sub r4, r8, r0\n"
         "lsls r4, r4, #27\n"
@@ -289,7 +292,7 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #ifdef EDGEQ_WINOGRAD_ODD
         EDGEQ_WINOGRAD_BOTH(EDGEQ_WINOGRAD_PAIR_OUT, "r12", "lr")
         "strb lr, [r3], #1\n"
-        "ldr r7, [sp, #44]\n"
+        "ldr r7, [sp, #32]\n"
         "adds r7, r7, #5\n"
         "cmp r3, r7\n"
         "it lo\n"
@@ -301,7 +304,7 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #endif
         "16:\n"
 #endif
-        "add sp, sp, #56\n"
+        "add sp, sp, #" EDGEQ_WINOGRAD_FRAME "\n"
         "pop {r4-r11, pc}\n");
     /* clang-format on */
 }
