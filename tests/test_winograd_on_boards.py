@@ -21,6 +21,7 @@ from firmware_gen import build as build_firmware
 from firmware_gen import generate
 from firmware_gen.cores import Target
 from firmware_gen.kernels.fully_connected_winograd import WINOGRAD
+from firmware_gen.kernels.winograd_starts import SEGMENT
 from firmware_gen.layers import layers_of
 
 RUNS = 4
@@ -49,6 +50,18 @@ def row(
     return build(op, tensors, (np.full((1, taps), INPUT_ZERO_POINT, np.int8),))
 
 
+def by_segments(taps: int, channels: int) -> Problem:
+    """A row whose biases are near each other only with an offset for each segment."""
+    rng = np.random.default_rng((taps, channels))
+    weights = rng.integers(-20, 21, (channels, taps))
+    mean = np.repeat(rng.integers(-128, 128, taps // SEGMENT), SEGMENT)
+    bias = -weights @ mean * 2
+    x = activation((1, taps))
+    op = QuantizedFullyConnected(INPUT_ZERO_POINT, -128, -128, 127, (MULTIPLIER,), (-9,))
+    tensors = (x, constant(weights.astype(np.int8)), constant(bias.astype(np.int32)))
+    return build(op, tensors, (mean.reshape(1, -1).astype(np.int8),))
+
+
 def beside_steps(shift: int) -> list[int]:
     """Accumulators at which an output ends or begins: what a row of the zero point gives."""
     accs = range(-4000, 4000)
@@ -62,6 +75,15 @@ CASES = {
     "LEFT": [row(128, 16), row(128, 2)],
     "PARTS LEFT": [row(8, 16), row(64, 12), row(200, 6), row(136, 4), row(32, 10)],
     "WIDE LEFT": [row(128, 10, is_wide=True), row(128, 8)],
+    "OFFSETS LEFT": [by_segments(256, 14), row(128, 12), by_segments(640, 8)],
+    "OFFSETS PARTS LEFT": [by_segments(160, 14), row(8, 12), row(88, 6)],
+    "OFFSETS PARTS WIDE SIGNED LEFT ODD TAIL": [
+        by_segments(96, 14),
+        row(5, 7),
+        row(150, 9, is_wide=True),
+        row(128, 6, 96),
+        row(24, 2),
+    ],
     "SIGNED LEFT": [row(128, 14, 96), row(128, 14, 0), row(128, 14)],
     "SIGNED SIGNS": [row(128, 12, 96, shift=-7), row(128, 12, 0), row(128, 12)],
     "PARTS SIGNED SIGNS LEFT ODD": [row(72, 13, 20, shift=-8), row(72, 3), row(128, 1, 5)],

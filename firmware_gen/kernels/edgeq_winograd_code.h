@@ -3,6 +3,23 @@
 #ifndef EDGEQ_WINOGRAD_CODE_H
 #define EDGEQ_WINOGRAD_CODE_H
 
+/* Blocks in a round of the loop over a group's taps. */
+#if defined(EDGEQ_FOR_SPEED)
+#define EDGEQ_WINOGRAD_BLOCKS 16
+#elif defined(EDGEQ_FOR_SIZE)
+#define EDGEQ_WINOGRAD_BLOCKS 4
+#else
+#define EDGEQ_WINOGRAD_BLOCKS 8
+#endif
+
+#if defined(EDGEQ_WINOGRAD_PARTS) || defined(EDGEQ_WINOGRAD_WIDE)
+#define EDGEQ_WINOGRAD_BY_ENTRY /* some groups begin at an address, not with the loop */
+#endif
+
+#if defined(EDGEQ_WINOGRAD_SIGNS) || defined(EDGEQ_WINOGRAD_WIDE)
+#define EDGEQ_WINOGRAD_MORE_STACK
+#endif
+
 /* clang-format off */
 /* Four bytes in `even` to two words; what is added in r2, X in r12. */
 #define EDGEQ_WINOGRAD_WIDEN(even, odd)                                                        \

@@ -47,15 +47,6 @@
 
 #define EDGEQ_WINOGRAD_SHIFT 9 /* also in the assembly */
 
-/* Blocks in a round of the loop over a group's taps. */
-#if defined(EDGEQ_FOR_SPEED)
-#define EDGEQ_WINOGRAD_BLOCKS 16
-#elif defined(EDGEQ_FOR_SIZE)
-#define EDGEQ_WINOGRAD_BLOCKS 4
-#else
-#define EDGEQ_WINOGRAD_BLOCKS 8
-#endif
-
 #define EDGEQ_WINOGRAD_SEGMENT 32 /* taps of an offset, also in the assembly */
 
 /* As in a row of a table, with no bytes between members. */
@@ -78,14 +69,6 @@ struct edgeq_fully_connected_winograd {
     uint8_t below_most;  /* 127 - activation_max */
 #endif
 };
-
-#if defined(EDGEQ_WINOGRAD_PARTS) || defined(EDGEQ_WINOGRAD_WIDE)
-#define EDGEQ_WINOGRAD_BY_ENTRY /* some groups begin at an address, not with the loop */
-#endif
-
-#if defined(EDGEQ_WINOGRAD_SIGNS) || defined(EDGEQ_WINOGRAD_WIDE)
-#define EDGEQ_WINOGRAD_MORE_STACK
-#endif
 
 #if defined(EDGEQ_WINOGRAD_TAIL) || defined(EDGEQ_WINOGRAD_CLAMPS) || !defined(EDGEQ_HAS_DSP)
 #define EDGEQ_WINOGRAD_ENDS /* C before and after the row */
@@ -132,9 +115,9 @@ EDGEQ_WINOGRAD_AT(more_sign, 18);
 /* (I,) -> (O,); scratch: the row with its offset, as int16. `product`: X of what is in scratch
  * already, the block behind whole ones.
  *
- * The stack from sp: x of the first round, factor, out, half, even, A's base, where groups end (0
- * if each is to begin at 12); where the first round begins, where groups end, x of the last round
- * (1 less if signed), the end of x, x; perhaps the sign, is_wide; the saved registers. */
+ * The stack from sp: x of the first round, factor, out, half, even, A's base, where groups end
+ * (0 if each is to begin at 12); where the first round begins, where groups end, x of the last
+ * round (1 less if signed), the end of x, x; perhaps the sign, is_wide; the saved registers. */
 static __attribute__((naked, noinline, unused, aligned(4))) void
 EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__((unused)),
                    const int8_t *x __attribute__((unused)), int8_t *out __attribute__((unused)),
@@ -155,7 +138,8 @@ EDGEQ_WINOGRAD_ROW(const struct edgeq_fully_connected_winograd *op __attribute__
 #endif
         EDGEQ_WINOGRAD_SEGMENTS
 #ifdef EDGEQ_WINOGRAD_TAIL
-        "cbz r4, 11f\n"
+        "cmp r4, #0\n"
+        "beq 11f\n"
 #endif
         "lsls r4, r4, #29\n" /* carry: an odd number of blocks */
         EDGEQ_WINOGRAD_OFFSET
@@ -339,8 +323,9 @@ static inline void edgeq_winograd_row(const struct edgeq_fully_connected_winogra
     const int8_t *const offsets =
         op->inputs & 2 ? (const int8_t *)weights - channels / taps_of_offset : &op->offset;
     for (int32_t i = 0; i < channels / 8 * 8; i += 4) {
-        product = edgeq_winograd_widen(scratch + i / 2, edgeq_load4(x + i),
-                                       edgeq_winograd_twice(offsets[i / taps_of_offset]), product);
+        product =
+            edgeq_winograd_widen(scratch + i / 2, edgeq_load4(x + i),
+                                 edgeq_winograd_twice(offsets[i / taps_of_offset]), product);
     }
     const uint32_t even = (uint32_t)op->base - ((uint32_t)product << 8);
     const uint32_t base = (uint32_t)op->base + (uint32_t)product;

@@ -16,7 +16,6 @@ from firmware_gen.kernels.kernel import (
     LayerCode,
     Variant,
     folded_bias,
-    parameters_of,
     why_not_one_row,
 )
 from firmware_gen.kernels.steps import Channel, Step, step_of
@@ -26,7 +25,7 @@ from firmware_gen.kernels.tile import (
     pair_words,
     why_not_pairs,
 )
-from firmware_gen.kernels.winograd_starts import Starts, int32_words, starts_of
+from firmware_gen.kernels.winograd_starts import int32_words, starts_of
 
 SHIFT = 9  # EDGEQ_WINOGRAD_SHIFT
 GROUP = 3  # pairs of channels
@@ -34,8 +33,9 @@ MOST = 1 << 14  # channels in 14 bits
 TAPS = 8  # taps are filled up to a multiple of this
 ROUND = 128  # taps; in every mode rows of as many are whole rounds of the loop
 NOTE = (
-    "offsets; groups of three pairs of channels, then pairs: the starts of each pair, then for each "
-    "eight taps of each pair 256 * w1 + w0 as int16 of taps 0 and 2, of 1 and 3; 4 .. 7"
+    "perhaps offsets of the row; groups of three pairs of channels, then pairs: the starts of "
+    "each pair, then for each eight taps of each pair 256 * w1 + w0 as int16 of taps 0 and 2, "
+    "of 1 and 3; 4 .. 7"
 )
 
 
