@@ -21,7 +21,7 @@ from edgeq.board import Board, load_board
 from edgeq.digest import graph_digest
 from edgeq.errors import BoardError
 from edgeq.graph import Array, Graph
-from edgeq.memory import MemoryPlan, plan_memory
+from edgeq.memory import MemoryPlan
 from firmware_gen.arenas import (
     PROGRAM_RAM_NBYTES,
     capacities,
@@ -30,7 +30,7 @@ from firmware_gen.arenas import (
 )
 from firmware_gen.cores import core_of
 from firmware_gen.kernels import kernels_folder
-from firmware_gen.layers import arranged, choose_kernels, scratch_of
+from firmware_gen.layers import arranged, planned
 from firmware_gen.linker_script import GUARD_NBYTES, STACK_NBYTES
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.optimize import DEFAULT, MODES, Optimize
@@ -128,11 +128,7 @@ def generate(
     sizes = capacities(board, stack_nbytes)
     arrangement = arranged(optimized, target, optimize, sizes[0])
     optimized = arrangement.graph
-    plan = plan_memory(
-        optimized,
-        scratch_of(choose_kernels(optimized, target, optimize)),
-        sizes,
-    )
+    plan, choices = planned(optimized, target, optimize, sizes)
     model = model_code(
         optimized,
         plan,
@@ -147,6 +143,7 @@ def generate(
             free_for_constants(board, stack_nbytes, plan.arenas),
             weights_in_ram,
         ),
+        choices=choices,
     )
     _check_names(graph, board)
     stored = None if samples is None else checked_samples(graph, samples)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from edgeq.graph import Graph, Tensor
-from edgeq.memory import Scratch
+from edgeq.memory import MemoryPlan, Scratch, plan_memory
 from edgeq.memory.blocks import aligned
+from edgeq.memory.holes import holes, with_scratch
 from edgeq.passes.align_channels import align_channels
 from edgeq.passes.arrange import Arrangement, arrangement_for_device
 from firmware_gen.cores import Target
 from firmware_gen.kernels import kernel_of
-from firmware_gen.kernels.kernel import ROLES, Layer, LayerCode, Part, Variant
+from firmware_gen.kernels.kernel import ROLES, Kernel, Layer, LayerCode, Part, Variant
 from firmware_gen.model_h import location
 from firmware_gen.names import layer_names
 from firmware_gen.optimize import MODES, Optimize
@@ -37,9 +39,10 @@ class Choice:
     emit: Callable[[Any, Layer], LayerCode]
     why_not: Mapping[str, str]  # variants that were tried before, and what each says
     is_shared: bool | None  # in the mode that shares some; None: in no mode
-    code_nbytes: int  # of Variant; 0 of a portable kernel
     macs: int  # multiplications that it does
+    code_nbytes: int = 0  # of Variant
     is_exact: bool = False  # as Variant.is_exact
+    unpacks: bool = False  # its constants, once in each run
     parts: Mapping[str, Choice] = field(default_factory=dict)  # by Part.role
 
     def kernels(self) -> tuple[Choice, ...]:
@@ -81,20 +84,31 @@ def choose_kernels(
     graph: Graph,
     target: Target,
     optimize: Optimize = "speed",
+    *,
+    rooms: Mapping[str, int] = MappingProxyType({}),
     reasons: Reasons | None = None,
 ) -> tuple[Choice, ...]:
     """The first variant that can serve each layer on this core, else the portable kernel.
 
     But for `speed`, a variant whose code is large for what its layers have to do is left out.
-    `reasons` keeps what variants say, of layers that one graph after the other has.
+    `rooms`: by node, bytes of scratch that one may have which unpacks its constants there; the
+    others have none. `reasons` keeps what variants say, of layers that one graph after the
+    other has.
 
     Raises:
         GraphError: an operator has no kernel.
     """
     nodes = list(zip(graph.nodes, layers_of(graph), strict=True))
-    chooser = _Chooser(target, {} if reasons is None else reasons)
+    rate = MODES[optimize].unpacked_a_byte
+    chooser = _Chooser(target, {} if reasons is None else reasons, rate or 0.0)
+    no_room: int | str = 0
+    if rate is None:
+        no_room, rooms = f"`--optimize {optimize}` does not unpack constants in each run", {}
     while True:
-        choices = tuple(chooser.choice(node.name, node.op, layer) for node, layer in nodes)
+        choices = tuple(
+            chooser.choice(node.name, node.op, layer, rooms.get(node.name, no_room))
+            for node, layer in nodes
+        )
         found = _not_worth_its_code(choices, MODES[optimize].macs_a_byte)
         if not found:
             return choices
@@ -151,9 +165,27 @@ def arranged(
     reasons: Reasons = {}
 
     def scratch(found: Graph) -> Scratch:
-        return scratch_of(choose_kernels(found, target, optimize, reasons))
+        return scratch_of(choose_kernels(found, target, optimize, reasons=reasons))
 
     return arrangement_for_device(graph, scratch, fast_nbytes if optimize == "speed" else 0)
+
+
+def planned(
+    graph: Graph, target: Target, optimize: Optimize, capacities: Sequence[int] = ()
+) -> tuple[MemoryPlan, tuple[Choice, ...]]:
+    """The plan of an arranged graph and its kernels, of which some unpack their constants into
+    what is free of the arenas while they run.
+
+    Raises:
+        GraphError: the graph is not quantized, or an operator has no kernel.
+    """
+    choices = choose_kernels(graph, target, optimize)
+    plan = plan_memory(graph, scratch_of(choices), capacities)
+    if MODES[optimize].unpacked_a_byte is None:
+        return plan, choices
+    rooms = {name: hole.nbytes for name, hole in holes(graph, plan).items()}
+    choices = choose_kernels(graph, target, optimize, rooms=rooms)
+    return with_scratch(graph, plan, scratch_of(choices)), choices
 
 
 # What a variant says of a layer, and the tensors whose identities are in the key.
@@ -164,46 +196,57 @@ Reasons: TypeAlias = dict[tuple[Any, ...], tuple[str | None, tuple[Tensor, ...]]
 class _Chooser:
     target: Target
     reasons: Reasons
+    unpacked_a_byte: float  # of Mode
     left_out: dict[str, str] = field(default_factory=dict)  # headers of variants, and why
 
-    def choice(self, node: str, op: Any, layer: Layer) -> Choice:
-        """The kernel of a layer, and those of its parts."""
+    def choice(self, node: str, op: Any, layer: Layer, room: int | str) -> Choice:
+        """The kernel of a layer, and those of its parts. `room`: bytes of scratch that one
+        which unpacks its constants may have, or why none may.
+        """
         kernel = kernel_of(op)
+        by: Variant | Kernel = kernel
         reasons: dict[str, str] = {}
-        macs = op.macs(*layer.shapes())
         for variant in kernel.variants:
-            reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
+            reason = self._reason(variant, op, layer, room)
             if reason is None:
-                found = Choice(
-                    node,
-                    layer,
-                    variant.name,
-                    variant.header,
-                    variant.scratch_nbytes(op, *layer.shapes()),
-                    variant.emit,
-                    reasons,
-                    variant.is_shared,
-                    variant.code_nbytes,
-                    macs,
-                    variant.is_exact,
-                )
+                by = variant
                 break
             reasons[variant.name] = reason
-        else:
-            found = Choice(
-                node,
-                layer,
-                kernel.name,
-                kernel.header,
-                kernel.scratch_nbytes(op, *layer.shapes()),
-                kernel.emit,
-                reasons,
-                kernel.is_shared,
-                0,
-                macs,
+        found = Choice(
+            node,
+            layer,
+            by.name,
+            by.header,
+            by.scratch_nbytes(op, *layer.shapes()),
+            by.emit,
+            reasons,
+            by.is_shared,
+            op.macs(*layer.shapes()),
+        )
+        if isinstance(by, Variant):
+            found = replace(
+                found,
+                code_nbytes=by.code_nbytes,
+                is_exact=by.is_exact,
+                unpacks=by.saved_nbytes is not None,
             )
         parts = kernel.parts(op, layer)
         return self._with_parts(found, parts) if parts else found
+
+    def _reason(self, variant: Variant, op: Any, layer: Layer, room: int | str) -> str | None:
+        """Why a variant is not taken, for whatever reason."""
+        if variant.saved_nbytes is not None and isinstance(room, str):
+            return room
+        reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
+        if reason is not None or variant.saved_nbytes is None or isinstance(room, str):
+            return reason
+        nbytes = variant.scratch_nbytes(op, *layer.shapes())
+        if nbytes > room:
+            return f"{nbytes} bytes of scratch to unpack to, the arena has room for {room}"
+        saved = variant.saved_nbytes(op, layer)
+        if saved <= 0 or nbytes > self.unpacked_a_byte * saved:
+            return f"{nbytes} bytes to unpack in each run would save {saved} bytes of flash"
+        return None
 
     def _why_not(self, variant: Variant, op: Any, layer: Layer) -> str | None:
         tensors = (*layer.inputs, *layer.outputs)
@@ -228,7 +271,9 @@ class _Chooser:
         choices = {}
         for part in parts:
             layer = replace(part.layer, scratch_at=f"{part.layer.scratch_at} + {own}")
-            found = self.choice(whole.node, part.op, layer)
+            found = self.choice(
+                whole.node, part.op, layer, "a part of a layer would unpack for each row"
+            )
             choices[part.role] = replace(found, macs=found.macs * part.calls)
 
         def emit(op: Any, layer: Layer) -> LayerCode:

@@ -7,7 +7,7 @@ sequence of calls. Activations are at the plan's offsets in one arena.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -69,6 +69,7 @@ def model_code(
     measured: bool = False,
     layers_in_one: str = "",
     room: Room | None = None,
+    choices: Sequence[Choice] | None = None,
 ) -> ModelCode:
     """model.c and model.h of an integer graph, with the kernels chosen for a core.
 
@@ -76,7 +77,8 @@ def model_code(
 
     `digest` is that of the model as the host has it; None: of this graph. `measured`: a run
     counts the cycles of each layer (profiled.py). `layers_in_one` is for the manifest. `room`:
-    what of a board's rams constants may have (weights.py); None: all are in flash.
+    what of a board's rams constants may have (weights.py); None: all are in flash. `choices`:
+    the kernels (layers.planned); None: those that choose_kernels gives without rooms.
 
     Raises:
         GraphError: an operator has no kernel, its scratch does not fit the plan, or an
@@ -85,7 +87,7 @@ def model_code(
     if not graph.is_quantized:
         raise GraphError(f"{graph.name}: is a float graph; quantize it first")
     prove_accumulators(graph)
-    choices = choose_kernels(graph, target, optimize)
+    choices = tuple(choices or choose_kernels(graph, target, optimize))
     writer = _Writer(graph, plan, choices, measured, MODES[optimize].cold_share)
     code = [writer.code_of(index) for index in range(len(graph.nodes))]
     copied = place_constants(choices, code, room, optimize) if room else ()

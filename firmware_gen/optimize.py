@@ -5,6 +5,7 @@ The bytes that a network gives are the same in every mode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,13 +38,16 @@ class Mode:
     # Constants are copied to a ram where that saves so many cycles a run for each byte of it;
     # None: nowhere.
     cycles_a_byte: float | None = None
+    # Constants are packed, and unpacked into scratch in each run, where at most so many bytes
+    # of scratch save one of flash; None: nowhere.
+    unpacked_a_byte: float | None = None
 
 
 # Of a network's multiplications, as a share: 950 bytes must do 0.1 % of them, or 1 %.
 MODES: Mapping[Optimize, Mode] = MappingProxyType(
     {
         "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0, 0.0, "EDGEQ_FOR_SPEED", 0.0),
-        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6, 0.01, None, 1.0),
-        "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5, 0.01, "EDGEQ_FOR_SIZE"),
+        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6, 0.01, None, 1.0, 50.0),
+        "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5, 0.01, "EDGEQ_FOR_SIZE", None, math.inf),
     }
 )

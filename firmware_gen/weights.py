@@ -105,7 +105,7 @@ def _readings(choice: Choice) -> int:
     """How often a kernel reads its filter in a run, from its multiplications."""
     pixels = PIXELS_A_READING.get(choice.header or "")
     weights = choice.layer.inputs[1].data
-    if pixels is None or weights is None:
+    if choice.unpacks or pixels is None or weights is None:
         return 1
     return max(1, choice.macs // weights.size // pixels)
 

@@ -15,7 +15,7 @@ from edgeq.graph import Array, Graph
 from edgeq.memory import MemoryPlan, plan_memory
 from firmware_gen.cores import PORTABLE, Target
 from firmware_gen.kernels import kernels_folder
-from firmware_gen.layers import choose_kernels, scratch_of
+from firmware_gen.layers import Choice, choose_kernels, scratch_of
 from firmware_gen.model_c import ModelCode, model_code
 from firmware_gen.optimize import Optimize
 
@@ -111,9 +111,10 @@ def run_model(
     options: Sequence[str] = ("-O1",),
     target: Target = PORTABLE,
     optimize: Optimize = "speed",
+    choices: Sequence[Choice] | None = None,
 ) -> list[list[bytes]]:
     """Outputs of each sample as bytes, from generated C; `folder` keeps the C."""
-    code = write_model(folder, graph, plan, target, optimize)
+    code = write_model(folder, graph, plan, target, optimize, choices)
     assert code.layers
     gaps = _gaps(plan)
     main = _MAIN.format(
@@ -147,8 +148,9 @@ def write_model(
     plan: MemoryPlan,
     target: Target = PORTABLE,
     optimize: Optimize = "speed",
+    choices: Sequence[Choice] | None = None,
 ) -> ModelCode:
-    code = model_code(graph, plan, target, optimize=optimize)
+    code = model_code(graph, plan, target, optimize=optimize, choices=choices)
     (folder / "model.c").write_text(code.source, encoding="utf-8")
     (folder / "model.h").write_text(code.header, encoding="utf-8")
     return code

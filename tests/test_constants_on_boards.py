@@ -129,12 +129,13 @@ def test_what_is_left_beside_a_full_arena_is_nothing(tmp_path: Path) -> None:
     """The constants never make a model that fits one that does not."""
     need_compiler("gcc")
     graph = product_network()
-    arena = generate(graph, board_of("m4"), tmp_path / "any", self_test=0).plan.arena_nbytes
+    free = generate(graph, board_of("m4"), tmp_path / "any", self_test=0, optimize="speed")
+    arena = free.plan.arena_nbytes
     board = slow_flash_board()
     least = STACK_NBYTES + GUARD_NBYTES + 352 + -(-arena // 16) * 16
     board = replace(board, memories=(board.flash, replace(board.ram, nbytes=least)))
     assert capacities(board, STACK_NBYTES)[0] >= arena
-    firmware = generate(graph, board, tmp_path / "full", self_test=0)
+    firmware = generate(graph, board, tmp_path / "full", self_test=0, optimize="speed")
     assert not firmware.model.copied
     assert firmware.model.manifest.constants[0].why_not.endswith("'fast' has 0 left")
     build(firmware, "gcc")

@@ -37,7 +37,9 @@ def test_every_number_of_taps_is_multiplied_once(optimize: Optimize, tmp_path: P
     for taps in TAPS[1:]:
         x = net.conv(x, taps, Window(1, 1), zero_point=-128)
         outputs.append(x)
-    assert kernels(tmp_path, net.build(*outputs), optimize) == {"dsp_pointwise"}
+    found = kernels(tmp_path, net.build(*outputs), optimize)
+    packed = {"dsp_pointwise_packed"} if optimize != "speed" else set()
+    assert found - {"dsp_pointwise"} == packed
 
 
 def test_an_image_of_more_pixels_than_a_row_may_have_is_taken_by_rows(tmp_path: Path) -> None:

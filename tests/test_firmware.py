@@ -99,6 +99,7 @@ def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
     assert dense["scratch_nbytes"] == 16
     assert (conv["kernel"], conv["header"]) == ("portable", "conv_2d.h")
     assert conv["why_not"] == no_helium | {
+        "dsp_pointwise_packed": "`--optimize speed` does not unpack constants in each run",
         "dsp_pointwise": "an output is made of other pixels than the one at its place",
         "dsp": "a multiplier is 0.5 or more, the kernel wants a shift to the right",
         "lanes": "the core is no Armv7-M",

@@ -41,7 +41,6 @@ from edgeq.emulator import start
 from edgeq.errors import BoardError, DataError
 from edgeq.graph import Graph
 from edgeq.importers import read_model
-from edgeq.memory import plan_memory
 from edgeq.passes import optimize
 from edgeq.report import firmware as picture
 from edgeq.report.constants import constants_picture as picture_of_constants
@@ -85,7 +84,7 @@ def fits(graph: Graph, board: Board) -> str:
     from firmware_gen import check_fit
     from firmware_gen.arenas import capacities
     from firmware_gen.cores import core_of
-    from firmware_gen.layers import arranged, choose_kernels, scratch_of
+    from firmware_gen.layers import arranged, planned
     from firmware_gen.linker_script import STACK_NBYTES
     from firmware_gen.optimize import DEFAULT
 
@@ -93,8 +92,7 @@ def fits(graph: Graph, board: Board) -> str:
     try:
         target = core_of(board).target
         placed = arranged(graph, target, DEFAULT).graph
-        scratch = scratch_of(choose_kernels(placed, target, DEFAULT))
-        plan = plan_memory(placed, scratch, capacities(board, STACK_NBYTES))
+        plan, _ = planned(placed, target, DEFAULT, capacities(board, STACK_NBYTES))
         check_fit(board, graph, plan, constants, STACK_NBYTES)
     except BoardError as error:
         return str(error).split("does not fit: ", 1)[-1]

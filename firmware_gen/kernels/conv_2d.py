@@ -13,7 +13,7 @@ from edgeq.ops.window import Window
 from firmware_gen.cores import Target
 from firmware_gen.kernels import mve
 from firmware_gen.kernels.conv_2d_lanes import LANES, LANES_V6M
-from firmware_gen.kernels.conv_2d_pointwise import POINTWISE
+from firmware_gen.kernels.conv_2d_pointwise import PACKED, POINTWISE
 from firmware_gen.kernels.kernel import (
     BIAS_NOTE,
     Constant,
@@ -217,6 +217,7 @@ KERNEL = Kernel(
         Variant(
             "mve", "conv_2d_mve.h", mve.why_not_conv, mve.emit_conv, mve.conv_scratch_nbytes
         ),
+        PACKED,
         POINTWISE,
         Variant(
             "dsp",

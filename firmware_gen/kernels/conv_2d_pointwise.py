@@ -8,8 +8,16 @@ from edgeq.graph import Shape
 from edgeq.ops.conv_2d import QuantizedConv2D
 from edgeq.ops.window import Window
 from firmware_gen.cores import Target
-from firmware_gen.kernels.kernel import Layer, LayerCode, Variant
-from firmware_gen.kernels.tile import GROUP, TAPS, padded_taps, tile_of, why_no_tile
+from firmware_gen.kernels.kernel import Constant, Layer, LayerCode, Variant
+from firmware_gen.kernels.tile import (
+    GROUP,
+    TAPS,
+    filter_nbytes,
+    padded_taps,
+    tile_of,
+    why_no_tile,
+)
+from firmware_gen.kernels.tile_packed import PackedTile, packed_tile
 
 MOST = (1 << 16) - 1  # of pixels and channels
 
@@ -36,25 +44,73 @@ def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     count, channels = weights.shape[0], weights.shape[-1]
     tile = tile_of(op, weights.reshape(count, channels), bias)
     assert not isinstance(tile, str)
+    t = tile.t if tile.is_signed else 0
+    return _code(op, layer, tile.constant(), (channels, count, t), tile.defines)
+
+
+def emit_packed(op: QuantizedConv2D, layer: Layer) -> LayerCode:
+    """The same filter, packed."""
+    tile = _packed(op, layer)
+    numbers = tile.taps, tile.channels, tile.how
+    return _code(op, layer, tile.constant(), numbers, ("EDGEQ_CONV_2D_POINTWISE_PACKED",))
+
+
+def _code(
+    op: QuantizedConv2D,
+    layer: Layer,
+    constant: Constant,
+    numbers: tuple[int, int, int],
+    defines: tuple[str, ...],
+) -> LayerCode:
     pixels = math.prod(layer.inputs[0].shape[1:3])
+    channels, count, t = numbers
     return LayerCode(
-        constants=(tile.constant(),),
+        constants=(constant,),
         function="edgeq_conv_2d_pointwise",
         parameters={
             "pixels": pixels,
             "channels": channels,
             "output_channels": count,
             "output_zero_point": op.output_zero_point,
-            "t": tile.t if tile.is_signed else 0,
+            "t": t,
         },
         calls=((layer.read(0), layer.own("filter"), layer.write(), layer.scratch("uint32_t")),),
-        defines=(*tile.defines, *(("EDGEQ_CONV_2D_POINTWISE_ODD",) if pixels % 2 else ())),
+        defines=(*defines, *(("EDGEQ_CONV_2D_POINTWISE_ODD",) if pixels % 2 else ())),
     )
+
+
+def why_not_packed(op: QuantizedConv2D, layer: Layer, target: Target) -> str | None:
+    """As for the words that are not packed; and the channels' numbers."""
+    reason = why_not(op, layer, target)
+    if reason is not None:
+        return reason
+    weights, bias = layer.filter_and_bias()
+    packed = packed_tile(op, weights.reshape(weights.shape[0], -1), bias)
+    return packed if isinstance(packed, str) else None
+
+
+def saved_nbytes(op: QuantizedConv2D, layer: Layer) -> int:
+    """Bytes of flash that packing takes away."""
+    count, *_, channels = layer.shapes()[1]
+    return filter_nbytes(count, channels) - int(_packed(op, layer).words.nbytes)
+
+
+def _packed(op: QuantizedConv2D, layer: Layer) -> PackedTile:
+    weights, bias = layer.filter_and_bias()
+    packed = packed_tile(op, weights.reshape(weights.shape[0], -1), bias)
+    assert not isinstance(packed, str)
+    return packed
 
 
 def scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
     """Two widened pixels."""
     return 4 * padded_taps(shapes[1][3])
+
+
+def packed_scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
+    """The same, and the words of the filter."""
+    count, *_, channels = shapes[1]
+    return scratch_nbytes(op, *shapes) + filter_nbytes(count, channels)
 
 
 POINTWISE = Variant(
@@ -64,4 +120,13 @@ POINTWISE = Variant(
     emit,
     scratch_nbytes,
     roundings=frozenset({"tflm", "single"}),
+)
+
+PACKED = Variant(
+    "dsp_pointwise_packed",
+    "conv_2d_pointwise.h",
+    why_not_packed,
+    emit_packed,
+    packed_scratch_nbytes,
+    saved_nbytes=saved_nbytes,
 )

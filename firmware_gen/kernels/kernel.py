@@ -147,6 +147,9 @@ class Variant:
     code_nbytes: int = 0  # about; more than a small kernel's, for which work must be done
     is_exact: bool = False  # its output lies exactly over a dying input, or apart from it
     roundings: frozenset[Rounding] = frozenset({"tflm"})  # of operators that requantize
+    # (op, layer) -> bytes of flash that it takes less than the next variant, whose constants it
+    # unpacks into scratch in each run; None: it unpacks nothing.
+    saved_nbytes: Callable[[Any, Layer], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,15 +55,42 @@ def half_of(zero_point: int, t: int) -> int:
     return (2 * zero_point + 1) << (t - 1)
 
 
-def step_of(channel: Channel, t: int, more: int = 0, *, borrows: bool = False) -> Step | None:
-    """Numbers with which the kernel gives all outputs of a channel that has two or more;
-    None: there are none near those that real numbers would want.
+@dataclass(frozen=True, slots=True)
+class Staircase:
+    """Where the steps of a channel must be, and what the kernel reaches there.
+
+    p * factor >= reached * 2**32 at the accumulators `reached_at`, p * factor < limit * 2**32
+    at those before a step.
+    """
+
+    reached_at: Array
+    reached: Array
+    before: Array
+    limit: Array
+    sign: int
+    borrows: bool
+
+    def factors(self, fraction: int) -> tuple[int, int]:
+        """The least and the largest factor with which all steps are right; none if that is
+        the larger one.
+        """
+        p, q = (256 * accs + fraction for accs in (self.reached_at, self.before))
+        if self.borrows:
+            p, q = p - (p < 0), q - (q < 0)
+        return _bounds(
+            p, self.reached + self.sign * (p < 0), q, self.limit + self.sign * (q < 0)
+        )
+
+
+def staircase_of(
+    channel: Channel, t: int, more: int = 0, *, borrows: bool = False
+) -> Staircase | None:
+    """The steps of a channel that has two outputs or more; None: the shift cannot serve it.
 
     `more` is added to half, and taken back by the fraction: other numbers to choose from.
     `borrows`: p is 1 less below 0, and its lowest byte not 0 (channels 0 and 2 of a group).
     """
-    is_tflm = channel.rounding == "tflm"
-    has_signs = is_tflm and channel.activation_min < channel.zero_point
+    has_signs = channel.rounding == "tflm" and channel.activation_min < channel.zero_point
     if channel.right + 7 < t or (has_signs and channel.right > t):
         return None
     lowest, highest = channel.output(channel.low), channel.output(channel.high)
@@ -79,21 +106,35 @@ def step_of(channel: Channel, t: int, more: int = 0, *, borrows: bool = False) -
         before = np.append(before, channel.high)
         limit = np.append(limit, (highest + 1 << t) - half)
     sign = 1 << t >> channel.right if has_signs else 0
+    return Staircase(reached_at, reached, before, limit, sign, borrows)
+
+
+def is_possible(channel: Channel, fraction: int, *, borrows: bool) -> bool:
+    """Whether p fits an int32, and its lowest byte the kernel."""
+    if max(256 * channel.high + fraction, -256 * channel.low - fraction) >= 1 << 31:
+        return False
+    return not borrows or fraction % 256 != 0
+
+
+def step_of(channel: Channel, t: int, more: int = 0, *, borrows: bool = False) -> Step | None:
+    """Numbers with which the kernel gives all outputs of a channel that has two or more;
+    None: there are none near those that real numbers would want.
+
+    `more` and `borrows` as in staircase_of.
+    """
+    stairs = staircase_of(channel, t, more, borrows=borrows)
+    if stairs is None:
+        return None
     lost = channel.right + 7 - t  # bits of the multiplier
     ideal = (channel.multiplier + (1 << lost >> 1)) >> lost
-    once = (1 << 38) if is_tflm else 0  # half a unit of the first rounding
+    once = (1 << 38) if channel.rounding == "tflm" else 0  # half a unit of the first rounding
     wanted = round((once - (more << 32 + lost)) / channel.multiplier)
     for fraction in (wanted + d for d in NEAREST):
-        if max(256 * channel.high + fraction, -256 * channel.low - fraction) >= 1 << 31:
+        if not is_possible(channel, fraction, borrows=borrows):
             continue
-        if borrows and fraction % 256 == 0:
-            continue
-        p, q = (256 * accs + fraction for accs in (reached_at, before))
-        if borrows:
-            p, q = p - (p < 0), q - (q < 0)
-        least, most = _bounds(p, reached + sign * (p < 0), q, limit + sign * (q < 0))
+        least, most = stairs.factors(fraction)
         if least <= most:
-            return Step(fraction, clamp(ideal, least, most), sign)
+            return Step(fraction, clamp(ideal, least, most), stairs.sign)
     return None
 
 

@@ -77,11 +77,19 @@ def acc_bounds(rows: Array, folded: Array) -> tuple[Array, Array]:
     return low, high
 
 
-def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
-    """The channels packed, or why they cannot be.
+@dataclass(frozen=True, slots=True)
+class TileRows:
+    """The channels of a layer before they are packed."""
 
-    A channel with one result for every input gets no weights.
-    """
+    rows: Array  # (O, taps); of a channel with one result for every input zeros
+    folded: Array  # (O,) biases; of such a channel 0
+    channels: list[Channel]
+    is_constant: Array  # (O,)
+    above: list[int]  # the least output of each, less the zero point
+
+
+def tile_rows(op: Any, rows: Array, bias: Array) -> TileRows | str:
+    """The channels by themselves and in pairs, or why they cannot be so."""
     rows, folded = rows.copy(), folded_bias(op, bias, rows).astype(np.int64)
     channels = _channels(op, rows, folded)
     outputs = [(c.output(c.low), c.output(c.high)) for c in channels]
@@ -94,20 +102,33 @@ def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
     if any(c.right < 1 for c in moving):
         return "a multiplier is 0.5 or more, the kernel wants a shift to the right"
     above = [low - op.output_zero_point for low, _ in outputs]
+    return TileRows(rows, folded, channels, is_constant, above)
+
+
+def tile_of(op: Any, rows: Array, bias: Array) -> Tile | str:
+    """The channels packed, or why they cannot be.
+
+    A channel with one result for every input gets no weights.
+    """
+    found = tile_rows(op, rows, bias)
+    if isinstance(found, str):
+        return found
+    rows, folded, channels = found.rows, found.folded, found.channels
+    is_constant, above = found.is_constant, found.above
     for t in SHIFTS:
         if t == PREFERRED_SHIFT:
             steps = _steps(channels, is_constant, above, t, 0, borrows=True)
             if steps is not None and not any(step.sign for step in steps):
-                return Tile(_words(rows, folded, steps, []), t, False)
-        found = [
+                return Tile(tile_words(rows, folded, steps, []), t, False)
+        tried = [
             _group(channels[i : i + GROUP], is_constant[i : i + GROUP], above[i : i + GROUP], t)
             for i in range(0, len(channels), GROUP)
         ]
-        groups = [group for group in found if group is not None]
-        if len(groups) == len(found):
+        groups = [group for group in tried if group is not None]
+        if len(groups) == len(tried):
             steps = [step for _, of_group in groups for step in of_group]
             more = [more for more, _ in groups]
-            return Tile(_words(rows, folded, steps, more), t, True)
+            return Tile(tile_words(rows, folded, steps, more), t, True)
     return "no shift serves all channels with one multiplication each"
 
 
@@ -165,8 +186,10 @@ def _channels(op: Any, rows: Array, folded: Array) -> list[Channel]:
     ]
 
 
-def _words(rows: Array, folded: Array, steps: list[Step], more: list[int]) -> Array:
-    """`more` is of each group, which then has it, signs and fractions at its end."""
+def tile_words(rows: Array, folded: Array, steps: list[Step], more: list[int]) -> Array:
+    """The words of each group; `more` is of each, which then ends with it, signs and
+    fractions.
+    """
     taps = pair_words(padded_rows(rows, GROUP, TAPS))
     groups = taps.shape[0] * 2 // GROUP
     taps = taps.reshape(groups, 2, -1).transpose(0, 2, 1).reshape(groups, -1)
@@ -190,6 +213,11 @@ def _words(rows: Array, folded: Array, steps: list[Step], more: list[int]) -> Ar
 def padded_taps(taps: int) -> int:
     """Taps of a channel with those that fill the last four."""
     return -(-taps // TAPS) * TAPS
+
+
+def filter_nbytes(count: int, taps: int) -> int:
+    """Of whole groups of channels without signs: the words, four starts and four factors."""
+    return count * (padded_taps(taps) + 8)
 
 
 def padded_rows(rows: Array, group: int, taps: int) -> Array:
