@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from firmware_matrix import board_of, linked
+from host_c import planned, run_model
 from problem import Problem, activation, build, constant, graph_of
 from toolchains import need_compiler
 
 from edgeq.arith import requantize_by
+from edgeq.graph import Array
 from edgeq.ops.fully_connected import QuantizedFullyConnected
 from edgeq.stream.verify import verify
 from firmware_gen import build as build_firmware
@@ -22,7 +24,7 @@ from firmware_gen import generate
 from firmware_gen.cores import Target
 from firmware_gen.kernels.fully_connected_winograd import WINOGRAD
 from firmware_gen.kernels.winograd_starts import SEGMENT
-from firmware_gen.layers import layers_of
+from firmware_gen.layers import choose_kernels, layers_of
 
 RUNS = 4
 INPUT_ZERO_POINT = 3
@@ -113,15 +115,35 @@ def test_what_layers_need_is_enough(parts: str, compiler, optimize, tmp_path: Pa
     elf = build_firmware(
         generate(graph, board, tmp_path, self_test=0, optimize=optimize), compiler
     ).elf
+    with linked(elf, board, "virtual") as link:
+        found = verify(link, graph, samples_of(named))
+    assert found.is_equal, found.differences
+
+
+def test_the_c_for_other_cores_gives_the_same(tmp_path: Path) -> None:
+    named, graph = graph_of([problem for case in CASES.values() for problem in case])
+    target = Target(has_dsp=True)
+    choices = choose_kernels(graph, target, "balanced")
+    assert {choice.variant for choice in choices} == {WINOGRAD.name}
+    samples = [list(rows) for rows in zip(*samples_of(named), strict=True)]
+    outputs = run_model(
+        tmp_path, graph, planned(graph, target), samples, target=target, choices=choices
+    )
+    for sample, found in zip(samples, outputs, strict=True):
+        for problem, x, out in zip(named, sample, found, strict=True):
+            want = problem.op.reference(x[None], *problem.values()[1:])[0]
+            assert out == want.tobytes(), problem
+
+
+def samples_of(problems: list[Problem]) -> list[Array]:
+    """The row of each problem, and other rows."""
     rng = np.random.default_rng(1)
     samples = [
         np.concatenate([a, *(rng.integers(-128, 128, a.shape) for _ in range(RUNS - 1))])
-        for p in named
-        for a in p.arrays
+        for problem in problems
+        for a in problem.arrays
     ]
-    with linked(elf, board, "virtual") as link:
-        found = verify(link, graph, [s.astype(np.int8) for s in samples])
-    assert found.is_equal, found.differences
+    return [sample.astype(np.int8) for sample in samples]
 
 
 def needs_of(problem: Problem, layer) -> set[str]:
