@@ -32,7 +32,7 @@ static inline void *edgeq_buffer(uint32_t offset) {{
 
 _ONE = """\
 /* Every activation and all scratch memory. */
-static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
+_Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 
 """
 

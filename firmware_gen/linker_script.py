@@ -36,9 +36,18 @@ SECTIONS
     /* A vector table lies at a multiple of its size rounded up to a power of two. */
     .vectors : ALIGN(256) { KEEP(*(.vectors)) } > flash
 
-    .text : ALIGN(4) { *(.text .text.*) } > flash
+    .text : ALIGN(4)
+    {
+        /* The handler of a tick counter that is in use, else what reports exceptions that
+           nobody expects. */
+        edgeq_ticks_entry = .;
+        *(.text.edgeq_ticks_handler)
+        *(.text.edgeq_startup)
+        *(.text .text.*)
+        . = ALIGN(4);
+    } > flash
 
-    .rodata : ALIGN(16) { *(.rodata .rodata.*) . = ALIGN(4);@copies@ } > flash
+    .rodata : ALIGN(4) { *(.rodata .rodata.*) . = ALIGN(4);@copies@ } > flash
 
     .data : ALIGN(16)
     {
@@ -73,6 +82,7 @@ SECTIONS
 ASSERT(SIZEOF(.boot2) == 0 || SIZEOF(.boot2) == 256, ".boot2 must be empty or 256 bytes")
 ASSERT(SIZEOF(.vectors) >= 64, "the vector table is missing")
 ASSERT(ADDR(.vectors) == @flash_origin@ + SIZEOF(.boot2), "the vectors must come first")
+ASSERT(edgeq_data_load % 4 == 0, "words are copied from there")
 ASSERT(edgeq_stack_top % 8 == 0, "the stack must be a multiple of 8 bytes")
 ASSERT(edgeq_bss_end <= edgeq_stack_guard, "the stack must lie above the data")
 ASSERT(edgeq_stack_top <= @ram_origin@ + @ram_nbytes@, "the stack must lie within the ram")

@@ -26,7 +26,13 @@ from firmware_gen.kernels import headers_with_includes
 from firmware_gen.kernels.kernel import AT, C_TYPES, Constant, Layer, LayerCode
 from firmware_gen.layers import Choice, choose_kernels, shared_headers
 from firmware_gen.manifest import Manifest, manifest
-from firmware_gen.model_h import location, model_header, tensor_text
+from firmware_gen.model_h import (
+    DECLARATIONS,
+    is_inline,
+    location,
+    model_header,
+    tensor_text,
+)
 from firmware_gen.optimize import MODES, Optimize
 from firmware_gen.shared_copies import Copies
 from firmware_gen.weights import Room, place_constants, section
@@ -37,7 +43,7 @@ order. Fixed-point integers only; nothing is allocated at run time. The function
 code are declared in model.h."""
 
 _ACCESS = """\
-{constness}void *edgeq_model_{kind}(size_t index) {{
+{declaration} {{
     static const uint32_t offsets[] = {offsets};
     return index < EDGEQ_MODEL_{upper}_COUNT ? {address} : NULL;
 }}
@@ -223,9 +229,9 @@ class _Writer:
                 shared,
                 layers,
                 copies.tables.rows([self._note(i) for i in range(len(code))]),
-                self._access("input", ""),
+                self._access("input"),
                 self._run(code, copies),
-                self._access("output", "const "),
+                self._access("output"),
             ]
         )
         return text.replace("\n\n\n", "\n\n")
@@ -317,15 +323,16 @@ class _Writer:
             return profiled.run_function([copies.tables.call(i) or own for i, own in called])
         return f"void edgeq_model_run(void) {{\n{copies.tables.calls(called)}}}\n"
 
-    def _access(self, kind: str, constness: str) -> str:
+    def _access(self, kind: str) -> str:
         names = self.graph.inputs if kind == "input" else self.graph.outputs
         for name in names:
             if name not in self.offset_of:
                 raise GraphError(f"output '{name}' is a constant; leave it out of the model")
+        if is_inline(self.graph, self.plan, kind):  # for those who cannot read model.h
+            return f"extern inline {DECLARATIONS[kind]};\n"
         offsets = c_text.initializer([self.offset_of[name] for name in names], 4, 36)
         return _ACCESS.format(
-            constness=constness,
-            kind=kind,
+            declaration=DECLARATIONS[kind],
             upper=kind.upper(),
             offsets=offsets,
             address=address_text(self.plan, "offsets[index]"),

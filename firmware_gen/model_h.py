@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from edgeq.graph import Graph, Tensor
 from edgeq.memory import MemoryPlan
@@ -12,17 +13,17 @@ _BODY = """\
 #include <stddef.h>
 #include <stdint.h>
 
-{macros}
+{macros}{arena}
 /* Where to write input `index`, {alignment} bytes aligned; NULL if there is none. A run may
  * overwrite its inputs: write all of them before each. */
-void *edgeq_model_input(size_t index);
+{input}
 
 /* Runs the model on what is in the inputs. */
 void edgeq_model_run(void);
 
 /* Where output `index` is from the end of a run to the next write of an input; NULL if there is
  * none. */
-const void *edgeq_model_output(size_t index);
+{output}
 
 /* Bytes of input `index`, 0 if there is none. */
 static inline size_t edgeq_model_input_nbytes(size_t index) {{
@@ -36,7 +37,20 @@ static inline size_t edgeq_model_output_nbytes(size_t index) {{
     return index < EDGEQ_MODEL_OUTPUT_COUNT ? nbytes[index] : 0;
 }}
 """
+_INLINE = """\
+inline {declaration} {{
+    return index == 0 ? edgeq_arena + {offset} : NULL;
+}}"""
+_ARENA = """\
+
+/* For the functions below alone. */
+extern uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
+"""
 ALIGNMENT = 4  # of every tensor in the arena
+DECLARATIONS = {
+    "input": "void *edgeq_model_input(size_t index)",
+    "output": "const void *edgeq_model_output(size_t index)",
+}
 
 
 def model_header(graph: Graph, plan: MemoryPlan, digest: bytes, more: str = "") -> str:
@@ -44,10 +58,31 @@ def model_header(graph: Graph, plan: MemoryPlan, digest: bytes, more: str = "") 
     body = _BODY.format(
         macros=_macros(graph, plan, digest),
         alignment=ALIGNMENT,
+        arena=_ARENA if any(is_inline(graph, plan, kind) for kind in DECLARATIONS) else "",
+        input=_access(graph, plan, "input"),
+        output=_access(graph, plan, "output"),
         input_nbytes=_nbytes_list(graph, "input"),
         output_nbytes=_nbytes_list(graph, "output"),
     )
     return c_text.header("model.h", body + more, _note(graph, plan))
+
+
+def is_inline(graph: Graph, plan: MemoryPlan, kind: str) -> bool:
+    """Whether model.h defines the function that says where an input or output is: one in the
+    only arena, so a caller needs no call for the address.
+    """
+    return len(plan.arenas) == 1 and len(_names(graph, kind)) == 1
+
+
+def _access(graph: Graph, plan: MemoryPlan, kind: str) -> str:
+    if not is_inline(graph, plan, kind):
+        return f"{DECLARATIONS[kind]};"
+    place = plan.placements[_names(graph, kind)[0]]
+    return _INLINE.format(declaration=DECLARATIONS[kind], offset=place.offset)
+
+
+def _names(graph: Graph, kind: str) -> Sequence[str]:
+    return graph.inputs if kind == "input" else graph.outputs
 
 
 def location(kind: str, index: int) -> str:
@@ -128,6 +163,5 @@ def _define_size(name: str, value: int) -> str:
 
 
 def _nbytes_list(graph: Graph, kind: str) -> str:
-    names = graph.inputs if kind == "input" else graph.outputs
-    macros = [f"EDGEQ_MODEL_{kind.upper()}_{i}_NBYTES" for i in range(len(names))]
+    macros = [f"EDGEQ_MODEL_{kind.upper()}_{i}_NBYTES" for i in range(len(_names(graph, kind)))]
     return c_text.initializer(macros, 4, 60)

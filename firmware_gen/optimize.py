@@ -47,7 +47,7 @@ class Mode:
 MODES: Mapping[Optimize, Mode] = MappingProxyType(
     {
         "speed": Mode(Levels("-O2", "-O2"), None, None, 0.0, 0.0, "EDGEQ_FOR_SPEED", 0.0),
-        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6, 0.01, None, 1.0, 50.0),
+        "balanced": Mode(Levels("-O2", "-Os"), 2, None, 1e-6, 0.01, None, 1.0, 30.0),
         "size": Mode(Levels("-Os", "-Os"), 2, 4, 1e-5, 0.01, "EDGEQ_FOR_SIZE", None, math.inf),
     }
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import struct
 import subprocess
 import threading
 import time
@@ -16,6 +18,7 @@ from toolchains import COMPILERS, need_compiler, need_program
 
 from edgeq.board import Board, board_names, load_board
 from edgeq.emulator import start
+from firmware_gen.cores import core_of
 from firmware_gen.image import load_segments, read_symbols
 from firmware_gen.project import build_project, write_project
 from firmware_gen.toolchain import BuildResult, CompilerName
@@ -24,6 +27,16 @@ ECHO = Path(__file__).parent / "echo" / "main.c"
 # The virtual board knows no Cortex-M55.
 VIRTUAL_BOARDS = [name for name in board_names() if load_board(name).core != "cortex-m55"]
 QEMU_BOARDS = [name for name in board_names() if load_board(name).qemu_machine]
+# By whether the core says why; where no address is known there is none.
+FAULT = {
+    False: rb"fault: pc 20000000 lr [0-9a-f]{8}\0",
+    True: rb"fault: pc 20000000 lr [0-9a-f]{8} cfsr [0-9a-f]{8} hfsr [0-9a-f]{8}\0",
+}
+# A precise bus fault with its address, forced to a HardFault: Arm DDI0403E, CFSR and HFSR.
+WITH_ADDRESS = (
+    rb"fault: pc [0-9a-f]{8} lr [0-9a-f]{8} cfsr 00008200 hfsr 40000000 address fffffff0\0"
+)
+ONE_A_CORE = ("microbit", "mps2_an385", "mps2_an386", "mps2_an500", "mps2_an505", "mps3_an547")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +87,12 @@ class Line:
             text, self.received = self.received.split(end, 1)
         return text + end
 
+    def report_of(self, command: bytes) -> bytes:
+        """What comes between two zeros, with the second."""
+        self.send(command)
+        assert self.read_until(b"\0") == b"\0"
+        return self.read_until(b"\0")
+
     def ticks(self) -> int:
         self.send(b"T")
         return int(self.read_until(b"\n"), 16)
@@ -123,9 +142,34 @@ def test_firmware_of_every_board_builds_and_starts_with_its_vectors(
     assert stack % 8 == 0
     assert board.ram.origin < stack <= board.ram.origin + board.ram.nbytes
     assert reset == symbols["Reset_Handler"].address | 1
+    number = 15 if board.ticks.kind == "systick" else 16 + board.ticks.settings["irq"]
+    ticks = int.from_bytes(image[at + 4 * number :][:4], "little")
+    handler = "SysTick_Handler" if number == 15 else "edgeq_irq_handler"
+    assert ticks == symbols[handler].address | 1
     for address, data in load_segments(elf):
         assert board.flash.origin <= address
         assert address + len(data) <= board.flash.origin + board.flash.nbytes
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", ["microbit", "mps2_an386"])
+def test_a_tick_counter_that_is_not_used_leaves_no_handler(
+    name: str, compiler: CompilerName, tmp_path: Path
+) -> None:
+    need_compiler(compiler)
+    board = load_board(name)
+    # Data, but no constants before it; link.ld wants whole words all the same.
+    (tmp_path / "main.c").write_text(
+        "static volatile int data = 3;\nint main(void) { return data; }\n"
+    )
+    write_project(board, tmp_path, ["main.c"])
+    elf = build_project(board, tmp_path, ["main.c"], compiler=compiler).elf
+    symbols = {symbol.name: symbol.address for symbol in read_symbols(elf)}
+    assert not symbols.keys() & {"SysTick_Handler", "edgeq_irq_handler", "edgeq_check_stack"}
+    image = elf.with_suffix(".bin").read_bytes()
+    (unexpected,) = struct.unpack_from("<I", image, 4 * 2)  # NMI
+    (ticks,) = struct.unpack_from("<I", image, 4 * (15 if name != "microbit" else 16 + 8))
+    assert ticks == unexpected == symbols["NMI_Handler"] | 1
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -136,7 +180,7 @@ def test_firmware_talks_counts_and_reports_a_fault_in_qemu(
     board = load_board(name)
     with running(built(name, compiler).elf, board) as line:
         assert line.read_until(b"\n") == f"edgeq echo {name} !!!\n".encode()
-        for byte in (b for b in range(256) if b not in b"BTMFS"):
+        for byte in (b for b in range(256) if b not in b"ABFLMPRST"):
             line.send(bytes([byte]))
             assert line.read_until(bytes([byte])) == bytes([byte])
         line.send(b"M")
@@ -149,9 +193,7 @@ def test_firmware_talks_counts_and_reports_a_fault_in_qemu(
             assert after > before
             before = after
             assert time.monotonic() < deadline, f"the counter is still at {before:#x}"
-        line.send(b"F")
-        line.read_until(b"\0")
-        assert line.read_until(b"\0").startswith(b"fault: pc 20000000 lr ")
+        assert re.fullmatch(FAULT[core_of(board).has_fault_status], line.report_of(b"F"))
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -187,6 +229,24 @@ def test_a_stack_overflow_is_reported(
 ) -> None:
     with running(built(name, compiler).elf, load_board(name)) as line:
         line.read_until(b"\n")
-        line.send(b"S")
-        line.read_until(b"\0")
-        assert report in line.read_until(b"\0")
+        assert report in line.report_of(b"S")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(
+    ("name", "command", "report"),
+    [
+        ("mps2_an386", b"A", WITH_ADDRESS),
+        ("mps2_an505", b"A", WITH_ADDRESS),
+        ("microbit", b"L", rb"fault: stack overflow\0"),
+        ("mps2_an386", b"L", rb"fault: stack overflow\0"),
+        *((name, b"P", rb"unexpected exception\0") for name in ONE_A_CORE),
+        *((name, b"R", rb"main returned\0") for name in ONE_A_CORE),
+    ],
+)
+def test_each_way_to_stop_is_told_in_words(
+    built, name: str, command: bytes, report: bytes, compiler: CompilerName
+) -> None:
+    with running(built(name, compiler).elf, load_board(name)) as line:
+        line.read_until(b"\n")
+        assert re.fullmatch(report, line.report_of(command))

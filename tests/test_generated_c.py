@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from host_c import run_model, write_model
+from host_c import build, run, run_model, write_model
 from networks import samples, small_network
 from problem import graph_of
 from problems import PROBLEMS, make_problems
@@ -90,6 +90,42 @@ def test_the_snapshot_runs_like_the_interpreter(tmp_path: Path) -> None:
     for name in ("model.c", "model.h"):
         golden = (GOLDEN / f"tiny_{name}").read_bytes()
         assert (tmp_path / name).read_bytes() == golden
+
+
+# Says where the first input and output are within the arena, and whether there is a second.
+WHERE = """\
+#include <stdio.h>
+{declarations}
+int main(void) {{
+    const unsigned char *const arena = edgeq_arena;
+    printf("%d %d", (int)((const unsigned char *)edgeq_model_input(0) - arena),
+           (int)((const unsigned char *)edgeq_model_output(0) - arena));
+    for (size_t i = 1; i < 4; ++i) {{
+        printf(" %d%d", edgeq_model_input(i) != NULL, edgeq_model_output(i) != NULL);
+    }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    "declarations",
+    [
+        '#include "model.h"',
+        "#include <stddef.h>\nextern unsigned char edgeq_arena[];\n"
+        "void *edgeq_model_input(size_t);\nconst void *edgeq_model_output(size_t);",
+    ],
+    ids=["inline", "called"],
+)
+def test_the_one_input_and_output_are_found_and_no_others(
+    declarations: str, tmp_path: Path
+) -> None:
+    graph = tiny_network()
+    plan = plan_memory(graph)
+    write_model(tmp_path, graph, plan)
+    (tmp_path / "main.c").write_text(WHERE.format(declarations=declarations))
+    at = [plan.placements[name].offset for name in ("input", "scores")]
+    got = run(build(tmp_path, ("model.c", "main.c")), b"")
+    assert got.decode() == f"{at[0]} {at[1]} 00 00 00"
 
 
 def test_a_quantized_network_runs_like_the_interpreter(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ class Driver:
     optional: Mapping[str, int] = field(
         default_factory=dict
     )  # name -> value if the board gives none
+    has_early_init: bool = False  # edgeq_early_init: what an erratum wants before ram is read
 
 
 # An STM32's UART pins: one GPIO port for both, its base address, the number of the alternate
@@ -58,7 +59,10 @@ CLOCKS = MappingProxyType(
         ),
         "stm32g0": Driver(("clock_stm32g0.c",)),
         "stm32h7": Driver(
-            ("clock_stm32h7.c",), settings=("hse_hz",), optional={"hse_bypass": 0}
+            ("clock_stm32h7.c",),
+            settings=("hse_hz",),
+            optional={"hse_bypass": 0},
+            has_early_init=True,
         ),
         "stm32l4": Driver(("clock_stm32l4.c",)),
     }
@@ -138,6 +142,8 @@ def board_header(board: Board, has_copies: bool = False) -> str:
     ):
         body += c_text.define(f"EDGEQ_CORE_HAS_{name}", str(int(has)))
     body += c_text.define("EDGEQ_HAS_COPIES", str(int(has_copies)))
+    has_early_init = any(entry.has_early_init for _, entry, _ in _parts(board))
+    body += c_text.define("EDGEQ_HAS_EARLY_INIT", str(int(has_early_init)))
     body += c_text.define("EDGEQ_UART_BASE", c_text.address(board.uart.base))
     body += c_text.define(
         "EDGEQ_UART_CLOCK_HZ", c_text.integer(board.uart.clock_hz, "uint32_t")

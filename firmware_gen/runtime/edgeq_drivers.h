@@ -36,6 +36,18 @@ void edgeq_uart_init(
     void); /* uart_<kind>.c: EDGEQ_UART_BAUD, 8 data bits, no parity, 1 stop bit */
 void edgeq_ticks_init(void); /* ticks_<kind>.c: counter from 0 at the core clock */
 
+/* The interrupt handler of a ticks driver; link.ld finds it by its section. Only an image with
+ * edgeq_ticks_init, which is to name it with EDGEQ_USE, has the handler: a relocation that
+ * changes nothing (Arm IHI0044H, R_ARM_NONE) keeps the linker from dropping it. */
+#define EDGEQ_TICKS_HANDLER __attribute__((section(".text.edgeq_ticks_handler")))
+#define EDGEQ_USE(function) __asm__ volatile(".reloc ., R_ARM_NONE, " function)
+
+/* Behind edgeq_uart_write of a UART driver: faults are reported with it, unless the program
+ * has an edgeq_fault_byte of its own. A second name, since a function that calls it is code. */
+#define EDGEQ_UART_REPORTS_FAULTS                                                              \
+    __asm__(".weak edgeq_fault_byte\n .type edgeq_fault_byte, %function\n"                     \
+            ".thumb_set edgeq_fault_byte, edgeq_uart_write\n")
+
 /* Reports an overflow if the words below the stack have changed; the tick drivers call it. */
 void edgeq_check_stack(void);
 

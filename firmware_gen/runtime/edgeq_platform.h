@@ -4,6 +4,7 @@
 #ifndef EDGEQ_PLATFORM_H
 #define EDGEQ_PLATFORM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Sets up the clock tree, the UART and the tick counter, in this order. Call once, first. */
@@ -18,13 +19,13 @@ void edgeq_uart_write(uint8_t byte);
 /* Core clock ticks since edgeq_platform_init. Interrupts must be enabled. */
 uint64_t edgeq_ticks(void);
 
-/* Called with a readable text when the program cannot go on (a fault, an overflown stack); the
- * program stops when it returns. The weak definition in startup.c sends the text between two
- * zero bytes, which delimit frames; define another to send a frame. It must not return to the
- * place of the fault, use the heap or take long on the stack. */
-void edgeq_fault_report(const char *text);
+/* Called when the program cannot go on (a fault, an overflown stack), with each byte of a
+ * readable text between two zero bytes, which delimit frames; the program stops behind the
+ * last. The weak definition is edgeq_uart_write; define another to send a frame. It has the
+ * whole stack, must not return to the place of the fault and not use the heap. */
+void edgeq_fault_byte(uint8_t byte, bool is_first);
 
-/* Reports `text` with edgeq_fault_report, then stops for ever. */
+/* Reports `text`, printable characters, with edgeq_fault_byte, then stops for ever. */
 _Noreturn void edgeq_fault(const char *text);
 
 #endif /* EDGEQ_PLATFORM_H */

@@ -369,8 +369,18 @@ void edgeq_serial_poll(void) {
     }
 }
 
-/* Called on a fault, in place of the platform's report: the host reads it as the reason why no
- * answer comes. */
-void edgeq_fault_report(const char *text) {
-    send_error(ERROR_FAULT, text);
+/* Called on a fault, in place of the platform's: the host reads the text as the reason why no
+ * answer comes. It is collected where frames are received, which is over. */
+void edgeq_fault_byte(uint8_t byte, bool is_first) {
+    struct edgeq_frame_receiver *text = &line.receiver;
+    if (is_first) {
+        text->nbytes = 0u;
+        return;
+    }
+    text->bytes[text->nbytes] = byte;
+    if (byte == 0u) {
+        send_error(ERROR_FAULT, (const char *)text->bytes);
+    } else if (text->nbytes < sizeof text->bytes - 1u) {
+        ++text->nbytes;
+    }
 }

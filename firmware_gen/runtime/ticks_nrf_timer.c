@@ -38,7 +38,7 @@ static uint64_t edgeq_timer_advance(void) {
 }
 
 void edgeq_irq_handler(void);
-void edgeq_irq_handler(void) {
+EDGEQ_TICKS_HANDLER void edgeq_irq_handler(void) {
     EDGEQ_REG32(EVENTS_COMPARE(HALF)) = 0u;
     EDGEQ_REG32(EVENTS_COMPARE(FULL)) = 0u;
     (void)edgeq_timer_advance();
@@ -46,6 +46,7 @@ void edgeq_irq_handler(void) {
 }
 
 void edgeq_ticks_init(void) {
+    EDGEQ_USE("edgeq_irq_handler");
     EDGEQ_REG32(TASKS_STOP) = 1u;
     EDGEQ_REG32(MODE) = MODE_TIMER;
     EDGEQ_REG32(BITMODE) = BITMODE_32;

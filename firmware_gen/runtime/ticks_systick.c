@@ -18,12 +18,13 @@
 static volatile uint32_t edgeq_systick_periods;
 
 void SysTick_Handler(void);
-void SysTick_Handler(void) {
+EDGEQ_TICKS_HANDLER void SysTick_Handler(void) {
     edgeq_systick_periods = edgeq_systick_periods + 1u;
     edgeq_check_stack();
 }
 
 void edgeq_ticks_init(void) {
+    EDGEQ_USE("SysTick_Handler");
     EDGEQ_REG32(SYST_CSR) = 0u;
     edgeq_systick_periods = 0u;
     EDGEQ_REG32(SYST_RVR) = PERIOD_MASK;

@@ -33,3 +33,4 @@ void edgeq_uart_write(uint8_t byte) {
     }
     EDGEQ_REG32(DATA) = byte;
 }
+EDGEQ_UART_REPORTS_FAULTS;

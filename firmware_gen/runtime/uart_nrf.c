@@ -74,3 +74,4 @@ void edgeq_uart_write(uint8_t byte) {
     EDGEQ_REG32(TXD) = byte;
     edgeq_uart_sending = true;
 }
+EDGEQ_UART_REPORTS_FAULTS;

@@ -50,3 +50,4 @@ void edgeq_uart_write(uint8_t byte) {
     }
     EDGEQ_REG32(DR) = byte;
 }
+EDGEQ_UART_REPORTS_FAULTS;

@@ -45,3 +45,4 @@ void edgeq_uart_write(uint8_t byte) {
     }
     EDGEQ_REG32(TDR) = byte;
 }
+EDGEQ_UART_REPORTS_FAULTS;

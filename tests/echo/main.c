@@ -1,11 +1,12 @@
 /* Sends a banner, then each received byte back, but for commands: "B" sends the banner again,
- * "T" the tick counter; "M" tries the memory functions, "F" makes a fault, "S" overflows the
- * stack. */
+ * "T" the tick counter; "M" tries the memory functions, "F" makes a fault, "A" one at an
+ * address, "S" overflows the stack, "L" faults where no ram is left below it, "P" raises an
+ * exception that nobody expects, "R" returns. */
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "edgeq_platform.h"
-#include "edgeq_board.h"
+#include "edgeq_drivers.h"
 
 #ifdef __ARM_FEATURE_MVE
 #include <arm_mve.h>
@@ -16,8 +17,9 @@ void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int value, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 
-static volatile uint8_t count = 3; /* .data is copied: the banner has three marks */
-static volatile uint32_t zeros[8]; /* .bss is cleared */
+extern uint32_t edgeq_data_start[]; /* the lowest address of the ram */
+static volatile uint8_t count = 3;  /* .data is copied: the banner has three marks */
+static volatile uint32_t zeros[8];  /* .bss is cleared */
 static volatile uint64_t factors[2] = {0x123456789abu, 54321u};
 
 static void put(const char *text) {
@@ -133,6 +135,14 @@ int main(void) {
             ((void (*)(void))0x20000000)();
         } else if (byte == 'S') {
             zeros[0] = overflow(4096u / 256u);
+        } else if (byte == 'A') {
+            zeros[0] = EDGEQ_REG32(0xfffffff0u); /* of the vendor, and nothing is there */
+        } else if (byte == 'L') {
+            __asm__ volatile("msr msp, %0\n udf #0" ::"r"(edgeq_data_start + 12));
+        } else if (byte == 'P') {
+            EDGEQ_REG32(0xe000ed04u) = 1u << 28; /* ICSR, PENDSVSET: Arm DDI0403E */
+        } else if (byte == 'R') {
+            return 0;
         } else if (byte >= 0) {
             edgeq_uart_write((uint8_t)byte);
         }

@@ -11,7 +11,7 @@
 #include "pad.h"
 
 /* Every activation and all scratch memory. */
-static _Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
+_Alignas(16) uint8_t edgeq_arena[EDGEQ_MODEL_ARENA_NBYTES];
 
 /* A buffer of the arena, as a pointer of which the compiler knows no more: from constant
  * addresses GCC 12 (-O2) may form one buffer's address out of another's, and then take a
@@ -144,10 +144,7 @@ static __attribute__((noinline)) void fc(void) {
     edgeq_fully_connected(&op, INT8_AT(flat_output), fc_filter, fc_bias, INT8_AT(fc_output));
 }
 
-void *edgeq_model_input(size_t index) {
-    static const uint32_t offsets[] = {input_0};
-    return index < EDGEQ_MODEL_INPUT_COUNT ? edgeq_arena + offsets[index] : NULL;
-}
+extern inline void *edgeq_model_input(size_t index);
 
 void edgeq_model_run(void) {
     pad();
@@ -156,7 +153,4 @@ void edgeq_model_run(void) {
     fc();
 }
 
-const void *edgeq_model_output(size_t index) {
-    static const uint32_t offsets[] = {fc_output};
-    return index < EDGEQ_MODEL_OUTPUT_COUNT ? edgeq_arena + offsets[index] : NULL;
-}
+extern inline const void *edgeq_model_output(size_t index);
