@@ -3,12 +3,69 @@
 #ifndef EDGEQ_WINOGRAD_CODE_H
 #define EDGEQ_WINOGRAD_CODE_H
 
+/* Blocks in a round of the loop over a group's taps. */
+#if defined(EDGEQ_FOR_SPEED)
+#define EDGEQ_WINOGRAD_BLOCKS 16
+#elif defined(EDGEQ_FOR_SIZE)
+#define EDGEQ_WINOGRAD_BLOCKS 4
+#else
+#define EDGEQ_WINOGRAD_BLOCKS 8
+#endif
+
+#if defined(EDGEQ_WINOGRAD_PARTS) || defined(EDGEQ_WINOGRAD_WIDE)
+#define EDGEQ_WINOGRAD_BY_ENTRY /* some groups begin at an address, not with the loop */
+#endif
+
+#if defined(EDGEQ_WINOGRAD_SIGNS) || defined(EDGEQ_WINOGRAD_WIDE)
+#define EDGEQ_WINOGRAD_MORE_STACK
+#endif
+
 /* clang-format off */
-/* Four bytes in `even` to two words; minus the zero point in r2, X in r12. */
+/* Four bytes in `even` to two words; what is added in r2, X in r12. */
 #define EDGEQ_WINOGRAD_WIDEN(even, odd)                                                        \
     "sxtab16 " odd ", r2, " even ", ror #8\n"                                                  \
     "sxtab16 " even ", r2, " even "\n"                                                         \
     "smlad r12, " even ", " odd ", r12\n"
+
+/* Eight bytes of the row. */
+#define EDGEQ_WINOGRAD_WIDEN_BLOCK                                                             \
+    "ldmia r1!, {r4, r6}\n"                                                                    \
+    EDGEQ_WINOGRAD_WIDEN("r4", "r5")                                                           \
+    EDGEQ_WINOGRAD_WIDEN("r6", "r7")                                                           \
+    "stmia r3!, {r4-r7}\n"
+#ifdef EDGEQ_FOR_SPEED
+#define EDGEQ_WINOGRAD_WIDEN_MORE                                                              \
+    "beq 11f\n"                                                                                \
+    EDGEQ_WINOGRAD_WIDEN_BLOCK EDGEQ_WINOGRAD_WIDEN_BLOCK                                      \
+    "cmp r1, lr\n"
+#else
+#define EDGEQ_WINOGRAD_WIDEN_MORE
+#endif
+
+/* r0: op, r4: taps. lr: where the offset that is loaded to r2 ends. */
+#ifdef EDGEQ_WINOGRAD_OFFSETS
+/* Then r0 is where the next offset is, r8 the row's end, r9 and r4 are the taps of an offset. */
+#define EDGEQ_WINOGRAD_SEGMENTS                                                                \
+    "add r8, r1, r4\n"                                                                         \
+    "ittte cs\n"                                                                               \
+    "ldrcs r0, [r0]\n"                                                                         \
+    "subcs r0, r0, r4, lsr #5\n"                                                               \
+    "movcs r4, #32\n"                                                                          \
+    "addcc r0, r0, #16\n"                                                                      \
+    "mov r9, r4\n"
+#define EDGEQ_WINOGRAD_OFFSET                                                                  \
+    "8:\n"                                                                                     \
+    "ldrsb r2, [r0], #1\n"                                                                     \
+    "add lr, r1, r9\n"
+#define EDGEQ_WINOGRAD_NEXT_OFFSET /* no carry where the row goes on */                        \
+    "cmp r1, r8\n"                                                                             \
+    "bne 8b\n"
+#else
+#define EDGEQ_WINOGRAD_SEGMENTS "add lr, r1, r4\n"
+#define EDGEQ_WINOGRAD_OFFSET   "ldrsb r2, [r0, #16]\n"
+#define EDGEQ_WINOGRAD_NEXT_OFFSET
+#endif
+
 #define EDGEQ_WINOGRAD_PAIR(xe, xo, e, o, a, b)                                                \
     "smlad " a ", " o ", " xo ", " a "\n"                                                      \
     "sxtab16 " o ", " xe ", " o "\n"                                                           \
@@ -39,7 +96,7 @@
     EDGEQ_WINOGRAD_BLOCK_BY(x,                                                                 \
         "ldr r4, [r2, #24]\n"                                                                  \
         "ldr r5, [r2, #28]\n"                                                                  \
-        "ldr r6, [sp, #28]\n",                                                                 \
+        "ldr r6, [sp, #36]\n",                                                                 \
         "cmp r6, r0\n")
 #define EDGEQ_WINOGRAD_THREE(x)                                                                \
     EDGEQ_WINOGRAD_BLOCK(x) EDGEQ_WINOGRAD_BLOCK(x " + 16") EDGEQ_WINOGRAD_BLOCK(x " + 32")
@@ -48,6 +105,7 @@
 #if EDGEQ_WINOGRAD_BLOCKS == 16
 #define EDGEQ_WINOGRAD_LDR_X "ldr.w " /* offsets are beyond those of 16 bits */
 #define EDGEQ_WINOGRAD_BLOCK_NBYTES "160"
+#define EDGEQ_WINOGRAD_BLOCK_BITS "4"
 #define EDGEQ_WINOGRAD_ROUND "256" /* bytes of x */
 #define EDGEQ_WINOGRAD_TAPS                                                                    \
     EDGEQ_WINOGRAD_FOUR("0") EDGEQ_WINOGRAD_FOUR("64") EDGEQ_WINOGRAD_FOUR("128")              \
@@ -55,12 +113,14 @@
 #elif EDGEQ_WINOGRAD_BLOCKS == 8
 #define EDGEQ_WINOGRAD_LDR_X "ldr "
 #define EDGEQ_WINOGRAD_BLOCK_NBYTES "152"
+#define EDGEQ_WINOGRAD_BLOCK_BITS "3"
 #define EDGEQ_WINOGRAD_ROUND "128"
 #define EDGEQ_WINOGRAD_TAPS                                                                    \
     EDGEQ_WINOGRAD_FOUR("0") EDGEQ_WINOGRAD_THREE("64") EDGEQ_WINOGRAD_LAST_BLOCK("112")
 #else
 #define EDGEQ_WINOGRAD_LDR_X "ldr "
 #define EDGEQ_WINOGRAD_BLOCK_NBYTES "152"
+#define EDGEQ_WINOGRAD_BLOCK_BITS "2"
 #define EDGEQ_WINOGRAD_ROUND "64"
 #define EDGEQ_WINOGRAD_TAPS EDGEQ_WINOGRAD_THREE("0") EDGEQ_WINOGRAD_LAST_BLOCK("48")
 #endif
@@ -84,7 +144,7 @@
     "and r7, r0, " v ", asr #31\n"                                                             \
     "sub r7, r4, r7\n"                                                                         \
     "smmla " v ", " v ", r1, r7\n"
-#define EDGEQ_WINOGRAD_LOAD_SIGN "ldr r0, [sp, #44]\n"
+#define EDGEQ_WINOGRAD_LOAD_SIGN "ldr r0, [sp, #48]\n"
 #define EDGEQ_WINOGRAD_LOAD_X "ldr r0, [sp]\n"
 #else
 #define EDGEQ_WINOGRAD_SIGNED_V(v)                                                             \
@@ -136,8 +196,6 @@
 #if !defined(EDGEQ_WINOGRAD_SIGNED)
 #define EDGEQ_WINOGRAD_ALL_OUTS EDGEQ_WINOGRAD_OUTS
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_UNSIGNED
-#define EDGEQ_WINOGRAD_LOAD_MARK
-#define EDGEQ_WINOGRAD_MARK
 #else
 #define EDGEQ_WINOGRAD_ALL_OUTS                                                                \
     "bmi 5f\n"                                                                                 \
@@ -146,16 +204,13 @@
     "5:\n"                                                                                     \
     EDGEQ_WINOGRAD_SIGNED_OUTS
 #define EDGEQ_WINOGRAD_PAIR_OUT EDGEQ_WINOGRAD_SIGNED_V
-/* The end of a row in a layer with signs is one less: the loop ends below it, not at it. */
-#define EDGEQ_WINOGRAD_LOAD_MARK "ldrb r10, [r1, #22]\n"
-#ifdef EDGEQ_WINOGRAD_SIGNS
-#define EDGEQ_WINOGRAD_MARK                                                                    \
-    "cmp r10, #0\n"                                                                            \
-    "it ne\n"                                                                                  \
-    "subne r8, r8, #1\n"
-#else
-#define EDGEQ_WINOGRAD_MARK "sub r8, r8, r10\n"
 #endif
+
+/* Bytes of the stack but scratch and the saved registers. */
+#ifdef EDGEQ_WINOGRAD_MORE_STACK
+#define EDGEQ_WINOGRAD_FRAME "56"
+#else
+#define EDGEQ_WINOGRAD_FRAME "48"
 #endif
 /* clang-format on */
 

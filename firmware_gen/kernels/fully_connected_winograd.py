@@ -5,8 +5,6 @@ Twin of fully_connected_winograd.h, which derives them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from edgeq.graph import Array, Shape
@@ -18,7 +16,6 @@ from firmware_gen.kernels.kernel import (
     LayerCode,
     Variant,
     folded_bias,
-    parameters_of,
     why_not_one_row,
 )
 from firmware_gen.kernels.steps import Channel, Step, step_of
@@ -28,25 +25,18 @@ from firmware_gen.kernels.tile import (
     pair_words,
     why_not_pairs,
 )
+from firmware_gen.kernels.winograd_starts import int32_words, starts_of
 
 SHIFT = 9  # EDGEQ_WINOGRAD_SHIFT
 GROUP = 3  # pairs of channels
-MOST = 1 << 15  # channels in 16 bits
+MOST = 1 << 14  # channels in 14 bits
 TAPS = 8  # taps are filled up to a multiple of this
 ROUND = 128  # taps; in every mode rows of as many are whole rounds of the loop
 NOTE = (
-    "groups of three pairs of channels, then pairs: the starts of each pair, then for each "
-    "eight taps of each pair 256 * w1 + w0 as int16 of taps 0 and 2, of 1 and 3; 4 .. 7"
+    "perhaps offsets of the row; groups of three pairs of channels, then pairs: the starts of "
+    "each pair, then for each eight taps of each pair 256 * w1 + w0 as int16 of taps 0 and 2, "
+    "of 1 and 3; 4 .. 7"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Starts:
-    """Where the sums of each pair start, and what is left out."""
-
-    words: Array  # (pairs, 1) or, wide, (pairs, 2)
-    even: int  # all B lack it
-    odd: int  # all A lack 256 times this
 
 
 def why_not(op: QuantizedFullyConnected, layer: Layer, target: Target) -> str | None:
@@ -76,12 +66,14 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
     padded = padded_rows(weights, 2, TAPS)
     raw = np.zeros(len(padded), np.int64)
     raw[: len(bias)] = bias
-    starts = starts_of(padded, raw)
-    whole = len(weights) // (2 * GROUP) * GROUP
-    is_wide = starts.words.shape[1] == 2
     channels, taps = weights.shape
+    starts = starts_of(padded, raw, op.input_zero_point, taps)
+    offsets = starts.offset_words()
+    whole = channels // (2 * GROUP) * GROUP
+    is_wide = starts.words.shape[1] == 2
     needs = {
         "PARTS": padded.shape[1] % ROUND != 0,
+        "OFFSETS": len(offsets) > 0,
         "WIDE": is_wide,
         "SIGNED": step.sign != 0,
         "SIGNS": step.sign > 1,
@@ -95,18 +87,24 @@ def emit(op: QuantizedFullyConnected, layer: Layer) -> LayerCode:
         "below_most": 127 - op.activation_max,
     }
     return LayerCode(
-        constants=(Constant("filter", "int32_t", _packed(starts.words, padded, whole), NOTE),),
+        constants=(
+            Constant(
+                "filter",
+                "int32_t",
+                np.concatenate([offsets, _packed(starts.words, padded, whole)]),
+                NOTE,
+            ),
+        ),
         function="edgeq_fully_connected_winograd",
         parameters={
-            "weights": layer.own("filter"),
-            "even": step.fraction + 256 * starts.even,
-            "odd": step.fraction + 256 * starts.odd,
+            "weights": layer.own("filter") + (f" + {len(offsets)}" if len(offsets) else ""),
+            "base": step.fraction + 256 * starts.lacking,
             "factor": step.factor,
-            "input_channels": taps,
-            "output_channels": channels,
-            **parameters_of(op, "input_zero_point", "output_zero_point"),
-            "sign": step.sign,
-            "flags": f"EDGEQ_WINOGRAD_FLAGS({taps}, {int(is_wide)})",
+            "inputs": f"4 * {taps} + {2 * needs['OFFSETS'] + is_wide}",
+            "outputs": f"2 * {channels} + {int(not needs['SIGNED'])}",
+            "offset": 0 if needs["OFFSETS"] else starts.offsets[0],
+            "zero_point": op.output_zero_point + 128,
+            **({"more_sign": step.sign - 1} if needs["SIGNS"] else {}),
             **(clamps if needs["CLAMPS"] else {}),
         },
         calls=((layer.read(0), layer.write(), layer.scratch("uint32_t")),),
@@ -119,38 +117,9 @@ def scratch_nbytes(op: QuantizedFullyConnected, *shapes: Shape) -> int:
     return 2 * -(-shapes[1][1] // TAPS) * TAPS
 
 
-def starts_of(rows: Array, bias: Array) -> Starts:
-    """The starts in one word a pair if they fit, else in two.
-
-    rows: (O, taps) in int64, both padded; bias: (O,), with no zero point in it.
-    """
-    taps = rows.reshape(len(rows) // 2, 2, -1, 2)  # pair, channel, two taps, the second odd
-    low, high = taps[:, 0], taps[:, 1]
-    b = bias[::2] - (low[..., 0] * low[..., 1]).sum(1)
-    whole = bias[1::2] - (high[..., 0] * low[..., 1]).sum(1)
-    even = _middle(b)
-    near = b - even
-    above = whole + (near >> 8)
-    odd = _middle(above)
-    above = above - odd
-    if max(np.abs(near).max(), np.abs(above).max()) < 1 << 15:
-        word = above << 16 | (near & 0xFF) << 8 | (near >> 8 & 0xFF)
-        return Starts(_int32(word[:, None]), even, odd)
-    return Starts(_int32(np.stack([256 * whole + b, b], axis=1)), 0, 0)
-
-
-def _middle(values: Array) -> int:
-    return int(values.min() + values.max()) // 2
-
-
-def _int32(values: Array) -> Array:
-    words: Array = (values & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-    return words
-
-
 def _packed(starts: Array, padded: Array, whole: int) -> Array:
     """The words of all groups, one after the other; `whole` pairs are in groups of three."""
-    blocks = _int32(pair_words(padded)).reshape(len(starts), -1, 2, 2)  # of eight taps
+    blocks = int32_words(pair_words(padded)).reshape(len(starts), -1, 2, 2)  # of eight taps
     parts: list[Array] = []
     for first, end, count in ((0, whole, GROUP), (whole, len(starts), 1)):
         for at in range(first, end, count):
