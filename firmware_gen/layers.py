@@ -235,6 +235,9 @@ class _Chooser:
 
     def _reason(self, variant: Variant, op: Any, layer: Layer, room: int | str) -> str | None:
         """Why a variant is not taken, for whatever reason."""
+        rounding = getattr(op, "rounding", None)
+        if rounding is not None and rounding not in variant.roundings:
+            return f"the layer rounds by '{rounding}', the kernel does not"
         if variant.saved_nbytes is not None and isinstance(room, str):
             return room
         reason = self._why_not(variant, op, layer) or self.left_out.get(variant.header)
@@ -257,12 +260,7 @@ class _Chooser:
             *(t.shape if t.data is None else id(t.data) for t in tensors),
         )
         if key not in self.reasons:
-            rounding = getattr(op, "rounding", None)
-            if rounding is None or rounding in variant.roundings:
-                reason = variant.why_not(op, layer, self.target)
-            else:
-                reason = f"the layer rounds by '{rounding}', the kernel does not"
-            self.reasons[key] = reason, tensors
+            self.reasons[key] = variant.why_not(op, layer, self.target), tensors
         return self.reasons[key][0]
 
     def _with_parts(self, whole: Choice, parts: Sequence[Part]) -> Choice:

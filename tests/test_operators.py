@@ -219,6 +219,7 @@ def test_every_operator_has_its_files_its_kernel_and_its_problems() -> None:
         "sums",
         "tile",
         "tile_code",
+        "tile_packed",
         "winograd_code",
         "widen",
         "window",
