@@ -52,7 +52,13 @@ KERNELS = "kernels"
 SERIAL = "serial"
 INCLUDE_DIRS = (".", KERNELS, SERIAL)
 _SERIAL_FILES = ("main.c", "edgeq_serial.c", "edgeq_framing.c")
-_SERIAL_HEADERS = ("edgeq_app.h", CYCLES_HEADER, "edgeq_framing.h", "edgeq_serial.h")
+_SERIAL_HEADERS = (
+    "edgeq_app.h",
+    CYCLES_HEADER,
+    "edgeq_framing.h",
+    "edgeq_messages.h",
+    "edgeq_serial.h",
+)
 
 # Code of the program and the runtime at least, with slack to the linked images of all cores
 # and both compilers: a model that does not fit beside it cannot fit. The linker has the last

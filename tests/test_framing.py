@@ -29,13 +29,11 @@ own_frames = st.builds(Frame, st.integers(0, 255), st.integers(0, 65535), payloa
 
 class Receiver(ctypes.Structure):
     _fields_ = [
-        ("bytes", ctypes.c_uint8 * MAX_BYTES),
         ("nbytes", ctypes.c_uint16),
         ("frame_nbytes", ctypes.c_uint16),
         ("block_left", ctypes.c_uint8),
         ("block_ends_zero", ctypes.c_bool),
-        ("started", ctypes.c_bool),
-        ("overlong", ctypes.c_bool),
+        ("words", ctypes.c_uint32 * (MAX_BYTES // 4)),
     ]
 
 
@@ -69,7 +67,7 @@ class CFraming:
             )
             bad += event == BAD
             if event == GOOD:
-                raw = bytes(receiver.bytes[: receiver.frame_nbytes - 4])
+                raw = bytes(receiver.words)[: receiver.frame_nbytes - 4]
                 found.append(Frame(raw[1], raw[2] | raw[3] << 8, raw[4:], raw[0]))
         return found, bad
 

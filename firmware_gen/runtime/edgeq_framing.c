@@ -1,121 +1,113 @@
-/* Frames on the serial line; twin of edgeq/stream/framing.py. */
+/* Frames on the serial line; twin of edgeq/stream/framing.py. Each image has this code, so it
+ * is written for size; its time is small beside that of the bytes on the line. */
 #include "edgeq_framing.h"
 
 #include "edgeq_platform.h"
 
 #define COBS_MAX_RUN 254u /* bytes that one COBS code can announce */
 
-/* Entry n: the CRC-32 of the nibble n, reflected polynomial 0xedb88320 (IEEE 802.3, 3.2.9). */
-static const uint32_t crc_of_nibble[16] = {
-    0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
-    0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
-    0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu,
-};
+/* IEEE 802.3, 3.2.9, reflected; the CRC of bytes with their own CRC behind them. */
+#define CRC_POLYNOMIAL 0xedb88320u
+#define CRC_RESIDUE    0x2144df1cu
 
+/* Bit by bit: no table of constants. On a Cortex-M0 some 70 cycles a byte, of the 1,388 that
+ * one takes on a line of 115,200 baud at 16 MHz. */
 uint32_t edgeq_crc32(uint32_t crc, const uint8_t *bytes, size_t nbytes) {
     crc = ~crc;
-    for (size_t i = 0; i < nbytes; ++i) {
-        crc ^= bytes[i];
-        crc = crc >> 4 ^ crc_of_nibble[crc & 15u];
-        crc = crc >> 4 ^ crc_of_nibble[crc & 15u];
+    for (; nbytes > 0u; --nbytes) {
+        crc ^= *bytes++;
+        for (int bit = 8; bit > 0; --bit) {
+            crc = crc >> 1 ^ ((0u - (crc & 1u)) & CRC_POLYNOMIAL);
+        }
     }
     return ~crc;
 }
 
-static void append(struct edgeq_frame_receiver *receiver, uint8_t byte) {
-    if (receiver->nbytes == EDGEQ_FRAME_MAX_BYTES) {
-        receiver->overlong = true;
-        return;
-    }
-    receiver->bytes[receiver->nbytes++] = byte;
-}
-
-static bool frame_is_valid(const struct edgeq_frame_receiver *receiver) {
-    if (receiver->overlong || receiver->block_left != 0u ||
-        receiver->nbytes < EDGEQ_FRAME_HEADER_BYTES + EDGEQ_FRAME_CRC_BYTES) {
-        return false;
-    }
-    const size_t checked_nbytes = receiver->nbytes - EDGEQ_FRAME_CRC_BYTES;
-    return edgeq_crc32(0u, receiver->bytes, checked_nbytes) ==
-           edgeq_get_u32(receiver->bytes + checked_nbytes);
-}
-
 enum edgeq_frame_event edgeq_frame_receive(struct edgeq_frame_receiver *receiver,
                                            uint8_t byte) {
+    const size_t nbytes = receiver->nbytes;
     if (byte == 0u) {
         enum edgeq_frame_event event = EDGEQ_FRAME_PENDING;
-        if (receiver->started) {
-            event = frame_is_valid(receiver) ? EDGEQ_FRAME_GOOD : EDGEQ_FRAME_BAD;
+        if (nbytes != 0u || receiver->block_left != 0u || receiver->block_ends_zero) {
+            event = EDGEQ_FRAME_BAD;
+            if (receiver->block_left == 0u && nbytes <= EDGEQ_FRAME_MAX_BYTES &&
+                nbytes >= EDGEQ_FRAME_HEADER_BYTES + EDGEQ_FRAME_CRC_BYTES &&
+                edgeq_crc32(0u, receiver->bytes, nbytes) == CRC_RESIDUE) {
+                event = EDGEQ_FRAME_GOOD;
+            }
         }
-        receiver->frame_nbytes = receiver->nbytes;
+        receiver->frame_nbytes = (uint16_t)nbytes;
         receiver->nbytes = 0u;
         receiver->block_left = 0u;
         receiver->block_ends_zero = false;
-        receiver->started = false;
-        receiver->overlong = false;
         return event;
     }
-    receiver->started = true;
     if (receiver->block_left != 0u) {
         --receiver->block_left;
-        append(receiver, byte);
-        return EDGEQ_FRAME_PENDING;
+    } else {
+        const bool is_behind_zero = receiver->block_ends_zero;
+        receiver->block_left = (uint8_t)(byte - 1u);
+        receiver->block_ends_zero = byte <= COBS_MAX_RUN;
+        if (!is_behind_zero) {
+            return EDGEQ_FRAME_PENDING;
+        }
+        byte = 0u;
     }
-    if (receiver->block_ends_zero) {
-        append(receiver, 0u);
+    if (nbytes <= EDGEQ_FRAME_MAX_BYTES) {
+        receiver->nbytes = (uint16_t)(nbytes + 1u);
+        if (nbytes < EDGEQ_FRAME_MAX_BYTES) {
+            receiver->bytes[nbytes] = byte;
+        }
     }
-    receiver->block_left = (uint8_t)(byte - 1u);
-    receiver->block_ends_zero = byte <= COBS_MAX_RUN;
     return EDGEQ_FRAME_PENDING;
 }
 
 /* A frame's bytes where they lie, so that no copy of the frame needs RAM. */
-struct parts {
-    const uint8_t *bytes[4];
-    size_t nbytes[4];
+struct part {
+    const void *bytes;
+    size_t nbytes;
 };
 
-static uint8_t byte_at(const struct parts *parts, size_t index) {
-    size_t part = 0;
-    while (index >= parts->nbytes[part]) {
-        index -= parts->nbytes[part];
+__attribute__((noinline)) static uint8_t byte_at(const struct part *part, size_t index) {
+    while (index >= part->nbytes) {
+        index -= part->nbytes;
         ++part;
     }
-    return parts->bytes[part][index];
+    return ((const uint8_t *)part->bytes)[index];
 }
 
 void edgeq_frame_send(uint8_t type, uint16_t sequence, const uint8_t *head, size_t head_nbytes,
                       const uint8_t *body, size_t body_nbytes) {
-    uint8_t header[EDGEQ_FRAME_HEADER_BYTES] = {EDGEQ_PROTOCOL_VERSION, type};
-    edgeq_put_u16(header + 2, sequence);
-    uint32_t crc = edgeq_crc32(0u, header, sizeof header);
-    crc = edgeq_crc32(crc, head, head_nbytes);
-    crc = edgeq_crc32(crc, body, body_nbytes);
-    uint8_t trailer[EDGEQ_FRAME_CRC_BYTES];
-    edgeq_put_u32(trailer, crc);
-    const struct parts parts = {
-        .bytes = {header, head, body, trailer},
-        .nbytes = {sizeof header, head_nbytes, body_nbytes, sizeof trailer},
+    const uint32_t header =
+        EDGEQ_PROTOCOL_VERSION | (uint32_t)type << 8 | (uint32_t)sequence << 16;
+    uint32_t trailer[2] = {0u, 0u}; /* the CRC, and a zero that ends the last run */
+    const struct part parts[] = {
+        {&header, sizeof header},
+        {head, head_nbytes},
+        {body, body_nbytes},
+        {trailer, sizeof trailer},
     };
-    const size_t nbytes = sizeof header + head_nbytes + body_nbytes + sizeof trailer;
+    size_t nbytes = EDGEQ_FRAME_CRC_BYTES;
+    for (const struct part *part = parts; part != parts + 3; ++part) {
+        trailer[0] = edgeq_crc32(trailer[0], part->bytes, part->nbytes);
+        nbytes += part->nbytes;
+    }
 
     edgeq_uart_write(0u);
-    for (size_t start = 0;;) {
+    for (size_t at = 0;;) {
         size_t run = 0;
-        while (start + run < nbytes && run < COBS_MAX_RUN &&
-               byte_at(&parts, start + run) != 0u) {
+        while (run < COBS_MAX_RUN && byte_at(parts, at + run) != 0u) {
             ++run;
         }
         edgeq_uart_write((uint8_t)(run + 1u));
-        for (size_t i = 0; i < run; ++i) {
-            edgeq_uart_write(byte_at(&parts, start + i));
+        for (const size_t end = at + run; at != end; ++at) {
+            edgeq_uart_write(byte_at(parts, at));
         }
-        start += run;
-        if (start == nbytes) {
+        if (at == nbytes) {
             break;
         }
         if (run < COBS_MAX_RUN) {
-            ++start; /* the zero that the code stands for */
+            ++at; /* the zero that the code stands for */
         }
     }
     edgeq_uart_write(0u);

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are sent as they are");
+
 #define EDGEQ_PROTOCOL_VERSION   1u
 #define EDGEQ_FRAME_HEADER_BYTES 4u
 #define EDGEQ_FRAME_CRC_BYTES    4u
@@ -22,17 +24,20 @@ enum edgeq_frame_event {
     EDGEQ_FRAME_PENDING, /* no frame has ended */
     EDGEQ_FRAME_GOOD,    /* the receiver holds a frame, until the next byte is given to it */
     EDGEQ_FRAME_BAD,     /* a frame has ended that is not valid; it is dropped */
+    EDGEQ_FRAME_NONE,    /* not even a byte has come; edgeq_frame_receive never says it */
 };
 
-/* A frame on its way in, COBS already removed; all zero is the state before the first byte. */
+/* A frame on its way in, COBS already removed; all zero is the state before the first byte. The
+ * bytes are last, where the core's short instructions do not reach. */
 struct edgeq_frame_receiver {
-    uint8_t bytes[EDGEQ_FRAME_MAX_BYTES];
-    uint16_t nbytes;       /* of `bytes`, so far */
+    uint16_t nbytes;       /* so far; one more than there is room for: the frame is too long */
     uint16_t frame_nbytes; /* header, payload and CRC of the frame that EDGEQ_FRAME_GOOD told */
     uint8_t block_left;    /* bytes up to the next COBS code */
     bool block_ends_zero;  /* the COBS block stands for a zero behind its bytes */
-    bool started;          /* a byte has come since the delimiter */
-    bool overlong;         /* more bytes than a frame may have */
+    union {
+        uint8_t bytes[EDGEQ_FRAME_MAX_BYTES];
+        uint32_t words[EDGEQ_FRAME_MAX_BYTES / 4u];
+    };
 };
 
 /* Takes one byte from the line. */
@@ -44,20 +49,5 @@ void edgeq_frame_send(uint8_t type, uint16_t sequence, const uint8_t *head, size
 
 /* CRC-32 of bytes behind those that gave `crc`; 0 for the first. */
 uint32_t edgeq_crc32(uint32_t crc, const uint8_t *bytes, size_t nbytes);
-
-static inline uint32_t edgeq_get_u32(const uint8_t *from) {
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
-           (uint32_t)from[3] << 24;
-}
-
-static inline void edgeq_put_u16(uint8_t *to, uint16_t value) {
-    to[0] = (uint8_t)(value & 0xffu);
-    to[1] = (uint8_t)(value >> 8);
-}
-
-static inline void edgeq_put_u32(uint8_t *to, uint32_t value) {
-    edgeq_put_u16(to, (uint16_t)(value & 0xffffu));
-    edgeq_put_u16(to + 2, (uint16_t)(value >> 16));
-}
 
 #endif /* EDGEQ_FRAMING_H */

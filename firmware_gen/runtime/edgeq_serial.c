@@ -9,35 +9,9 @@
 #include "edgeq_board.h"
 #include "edgeq_cycles.h"
 #include "edgeq_framing.h"
+#include "edgeq_messages.h"
 #include "edgeq_platform.h"
 #include "model.h"
-
-enum message_type {
-    HELLO = 0x01,
-    INPUT = 0x02,
-    RUN = 0x03,
-    STREAM = 0x04,
-    STOP = 0x05,
-    PROFILE = 0x06,
-    IDENTITY = 0x81,
-    ACK = 0x82,
-    RESULT = 0x83,
-    LOG = 0x84,
-    ERROR = 0x85,
-    CYCLES = 0x86,
-};
-
-enum error_code {
-    ERROR_FRAME = 1,
-    ERROR_VERSION = 2,
-    ERROR_TYPE = 3,
-    ERROR_PAYLOAD = 4,
-    ERROR_RANGE = 5,
-    ERROR_INPUT = 6,
-    ERROR_SAMPLES = 7,
-    ERROR_FAULT = 8,
-    ERROR_CYCLES = 9,
-};
 
 #define FROM_DEVICE       0x80u
 #define INPUT_NBYTES      ((uint32_t)EDGEQ_MODEL_INPUT_NBYTES)
@@ -48,43 +22,43 @@ enum error_code {
 #define IDENTITY_FIXED    22u
 #define LISTEN_TICKS      ((uint64_t)EDGEQ_CORE_HZ)
 
-static const uint8_t model_digest[DIGEST_BYTES] = EDGEQ_MODEL_DIGEST;
-static const char identity_names[] =
-    EDGEQ_MODEL_NAME "\0" EDGEQ_BOARD_NAME "\0" EDGEQ_FIRMWARE_VERSION;
-_Static_assert(IDENTITY_FIXED + DIGEST_BYTES + sizeof identity_names <= EDGEQ_FRAME_MAX_PAYLOAD,
+/* The end of IDENTITY. */
+static const struct {
+    uint8_t digest[DIGEST_BYTES];
+    char names[sizeof EDGEQ_MODEL_NAME "\0" EDGEQ_BOARD_NAME "\0" EDGEQ_FIRMWARE_VERSION];
+} model_and_board = {
+    EDGEQ_MODEL_DIGEST,
+    EDGEQ_MODEL_NAME "\0" EDGEQ_BOARD_NAME "\0" EDGEQ_FIRMWARE_VERSION,
+};
+_Static_assert(IDENTITY_FIXED + sizeof model_and_board <= EDGEQ_FRAME_MAX_PAYLOAD,
                "names of model, board and firmware together are too long for one frame");
 
 static struct {
-    struct edgeq_frame_receiver receiver;
     uint16_t sequence;
-
-    bool finished; /* the outputs are those of the run below */
-    uint32_t run_id;
-    uint32_t input_crc;
-    uint64_t run_ticks;
-
-    bool streaming;
-    bool endless;
-    bool listening; /* a byte came while streaming, at heard_at */
-    uint32_t stream_next;
-    uint32_t stream_left;
-    uint32_t sample;
-    uint64_t heard_at;
-
+    bool finished;  /* the outputs are those of the run in `result` */
+    bool streaming; /* of `stream` */
 #ifdef EDGEQ_MODEL_LAYER_COUNT
     bool counts;  /* the core's cycle counter does */
     bool is_real; /* and is no emulator's */
 #endif
+    uint32_t input_crc;
+    struct {
+        uint32_t run_id;
+        uint32_t ticks[2]; /* lower word first */
+        uint32_t output_nbytes;
+        uint32_t offset;
+    } result; /* what RESULT starts with */
+    struct edgeq_frame_receiver receiver;
 } line;
+_Static_assert(sizeof line.result == RESULT_HEAD_BYTES, "it is sent as it is");
 
-static void send(uint8_t type, const uint8_t *head, size_t head_nbytes, const void *body,
+static void send(uint8_t type, const void *head, size_t head_nbytes, const void *body,
                  size_t body_nbytes) {
-    edgeq_frame_send(type, line.sequence, head, head_nbytes, body, body_nbytes);
-    ++line.sequence;
+    edgeq_frame_send(type, line.sequence++, head, head_nbytes, body, body_nbytes);
 }
 
 /* LOG and ERROR: one byte, then a text. */
-static void send_text(uint8_t type, uint8_t first, const char *text) {
+static void send_text(uint8_t first, const char *text, uint8_t type) {
     size_t nbytes = 0;
     while (nbytes < EDGEQ_FRAME_MAX_PAYLOAD - 1u && text[nbytes] != '\0') {
         ++nbytes;
@@ -92,45 +66,43 @@ static void send_text(uint8_t type, uint8_t first, const char *text) {
     send(type, &first, 1u, text, nbytes);
 }
 
-static void send_error(enum error_code code, const char *text) {
-    send_text(ERROR, (uint8_t)code, text);
+static void send_error(enum error_code code) {
+    const char *text = error_texts;
+    while (*text != (char)code) {
+        ++text;
+    }
+    send_text((uint8_t)(code & ERROR_CODE_MASK), text + 1, ERROR);
 }
 
 static void send_ack(enum message_type of, uint32_t value) {
-    uint8_t head[5] = {(uint8_t)of};
-    edgeq_put_u32(head + 1, value);
-    send(ACK, head, sizeof head, NULL, 0u);
+    const uint32_t words[] = {(uint32_t)of << 24, value};
+    send(ACK, (const uint8_t *)words + 3, 5u, NULL, 0u);
 }
 
 static void send_identity(void) {
-    uint8_t head[IDENTITY_FIXED + DIGEST_BYTES];
-    edgeq_put_u16(head, EDGEQ_FRAME_MAX_PAYLOAD);
-    edgeq_put_u32(head + 2, INPUT_NBYTES);
-    edgeq_put_u32(head + 6, OUTPUT_NBYTES);
-    edgeq_put_u32(head + 10, (uint32_t)EDGEQ_MODEL_ARENA_NBYTES);
-    edgeq_put_u32(head + 14, (uint32_t)EDGEQ_CORE_HZ);
-    edgeq_put_u32(head + 18, edgeq_app_sample_count());
-    for (size_t i = 0; i < DIGEST_BYTES; ++i) {
-        head[IDENTITY_FIXED + i] = model_digest[i];
-    }
-    send(IDENTITY, head, sizeof head, identity_names, sizeof identity_names);
+    const uint32_t words[] = {
+        EDGEQ_FRAME_MAX_PAYLOAD << 16,
+        INPUT_NBYTES,
+        OUTPUT_NBYTES,
+        (uint32_t)EDGEQ_MODEL_ARENA_NBYTES,
+        (uint32_t)EDGEQ_CORE_HZ,
+        edgeq_app_sample_count(),
+    };
+    send(IDENTITY, (const uint8_t *)words + 2, IDENTITY_FIXED, &model_and_board,
+         sizeof model_and_board);
 }
 
 /* The pieces of one result go out one behind the other, with no other frame between them. */
-static void send_result(uint32_t run_id, uint64_t ticks) {
-    uint8_t head[RESULT_HEAD_BYTES];
-    edgeq_put_u32(head, run_id);
-    edgeq_put_u32(head + 4, (uint32_t)(ticks & 0xffffffffu));
-    edgeq_put_u32(head + 8, (uint32_t)(ticks >> 32));
-    edgeq_put_u32(head + 12, OUTPUT_NBYTES);
+static void send_result(void) {
+    line.result.output_nbytes = OUTPUT_NBYTES;
     uint32_t offset = 0;
     for (size_t tensor = 0; tensor < EDGEQ_MODEL_OUTPUT_COUNT; ++tensor) {
         const uint8_t *from = edgeq_model_output(tensor);
         size_t left = edgeq_model_output_nbytes(tensor);
         while (left > 0u) {
             const size_t nbytes = left < RESULT_BODY_BYTES ? left : RESULT_BODY_BYTES;
-            edgeq_put_u32(head + 16, offset);
-            send(RESULT, head, sizeof head, from, nbytes);
+            line.result.offset = offset;
+            send(RESULT, &line.result, sizeof line.result, from, nbytes);
             from += nbytes;
             left -= nbytes;
             offset += (uint32_t)nbytes;
@@ -138,10 +110,13 @@ static void send_result(uint32_t run_id, uint64_t ticks) {
     }
 }
 
-static uint64_t timed_run(void) {
-    const uint64_t start = edgeq_ticks();
+static void timed_run(uint32_t run_id) {
+    uint64_t ticks = edgeq_ticks();
     edgeq_model_run();
-    return edgeq_ticks() - start;
+    ticks = edgeq_ticks() - ticks;
+    line.result.run_id = run_id;
+    line.result.ticks[0] = (uint32_t)(ticks & 0xffffffffu);
+    line.result.ticks[1] = (uint32_t)(ticks >> 32);
 }
 
 static uint32_t crc_of_inputs(void) {
@@ -154,19 +129,27 @@ static uint32_t crc_of_inputs(void) {
 
 /* `offset` counts over the inputs one behind the other; offset + nbytes is within them. */
 static void write_inputs(size_t offset, const uint8_t *from, size_t nbytes) {
-    for (size_t tensor = 0; nbytes > 0u; ++tensor) {
+    for (size_t tensor = 0; tensor < EDGEQ_MODEL_INPUT_COUNT; ++tensor) {
         const size_t tensor_nbytes = edgeq_model_input_nbytes(tensor);
-        if (offset >= tensor_nbytes) {
-            offset -= tensor_nbytes;
-            continue;
-        }
         uint8_t *to = edgeq_model_input(tensor);
         for (; nbytes > 0u && offset < tensor_nbytes; ++offset, --nbytes) {
             to[offset] = *from++;
         }
-        offset = 0;
+        offset -= tensor_nbytes; /* 0 or more, unless no bytes are left */
     }
 }
+
+/* Streams: of an application without samples, which replaces the two functions below, the image
+ * has none of this. */
+
+static struct {
+    bool endless;
+    bool listening; /* a byte came, at heard_at */
+    uint32_t next;
+    uint32_t left;
+    uint32_t sample;
+    uint64_t heard_at;
+} stream;
 
 /* Without a division, which the Cortex-M0 lacks; `modulus` is below 2**31. */
 static uint32_t modulo(uint32_t value, uint32_t modulus) {
@@ -180,75 +163,75 @@ static uint32_t modulo(uint32_t value, uint32_t modulus) {
     return rest;
 }
 
-static void take_input(const uint8_t *payload, size_t nbytes) {
-    if (nbytes < 5u) {
-        send_error(ERROR_PAYLOAD, "INPUT wants an offset and bytes");
-        return;
-    }
-    const uint32_t offset = edgeq_get_u32(payload);
-    const uint32_t chunk_nbytes = (uint32_t)nbytes - 4u;
-    if (offset > INPUT_NBYTES || chunk_nbytes > INPUT_NBYTES - offset) {
-        send_error(ERROR_RANGE, "INPUT reaches behind the model's inputs");
-        return;
-    }
-    line.streaming = false;
-    line.finished = false;
-    write_inputs(offset, payload + 4, chunk_nbytes);
-    send_ack(INPUT, offset + chunk_nbytes);
-}
-
-static void take_run(const uint8_t *payload, size_t nbytes) {
-    if (nbytes != 8u) {
-        send_error(ERROR_PAYLOAD, "RUN wants 8 bytes");
-        return;
-    }
-    const uint32_t run_id = edgeq_get_u32(payload);
-    const uint32_t input_crc = edgeq_get_u32(payload + 4);
-    line.streaming = false;
-    if (!line.finished || run_id != line.run_id || input_crc != line.input_crc) {
-        if (crc_of_inputs() != input_crc) {
-            send_error(ERROR_INPUT, "the inputs are not those of RUN");
-            return;
-        }
-        line.run_ticks = timed_run();
-        line.run_id = run_id;
-        line.input_crc = input_crc;
-        line.finished = true;
-    }
-    send_result(line.run_id, line.run_ticks);
-}
-
-static void take_stream(const uint8_t *payload, size_t nbytes) {
-    if (nbytes != 8u) {
-        send_error(ERROR_PAYLOAD, "STREAM wants 8 bytes");
-        return;
-    }
+__attribute__((weak)) bool edgeq_app_start_stream(uint32_t count, uint32_t first) {
     const uint32_t samples = edgeq_app_sample_count();
     if (samples == 0u) {
-        send_error(ERROR_SAMPLES, "this firmware has no samples of its own");
-        return;
+        return false;
     }
     line.finished = false;
     line.streaming = true;
-    line.stream_left = edgeq_get_u32(payload);
-    line.endless = line.stream_left == 0u;
-    line.stream_next = edgeq_get_u32(payload + 4);
-    line.sample = modulo(line.stream_next, samples);
-    send_ack(STREAM, line.stream_next);
+    stream.left = count;
+    stream.endless = count == 0u;
+    stream.next = first;
+    stream.sample = modulo(first, samples);
+    return true;
 }
 
 static void step_stream(void) {
-    edgeq_app_load_sample(line.sample);
-    send_result(line.stream_next, timed_run());
-    ++line.stream_next;
-    ++line.sample;
+    edgeq_app_load_sample(stream.sample);
+    timed_run(stream.next);
+    send_result();
+    ++stream.next;
+    ++stream.sample;
     /* Numbers wrap at 2**32, which need not be a multiple of the samples. */
-    if (line.sample == edgeq_app_sample_count() || line.stream_next == 0u) {
-        line.sample = 0u;
+    if (stream.sample == edgeq_app_sample_count() || stream.next == 0u) {
+        stream.sample = 0u;
     }
-    if (!line.endless && --line.stream_left == 0u) {
+    if (!stream.endless && --stream.left == 0u) {
         line.streaming = false;
     }
+}
+
+__attribute__((weak)) void edgeq_app_poll_stream(enum edgeq_frame_event event) {
+    if (event != EDGEQ_FRAME_NONE) {
+        stream.listening = event != EDGEQ_FRAME_GOOD;
+        stream.heard_at = edgeq_ticks();
+        return;
+    }
+    if (stream.listening && edgeq_ticks() - stream.heard_at >= LISTEN_TICKS) {
+        stream.listening = false;
+    }
+    if (line.streaming && !stream.listening) {
+        step_stream();
+    }
+}
+
+static enum error_code take_input(size_t nbytes) {
+    const uint32_t offset = line.receiver.words[1];
+    if (offset > INPUT_NBYTES || nbytes > INPUT_NBYTES - offset) {
+        return ERROR_RANGE;
+    }
+    line.streaming = false;
+    line.finished = false;
+    write_inputs(offset, line.receiver.bytes + EDGEQ_FRAME_HEADER_BYTES + 4u, nbytes);
+    send_ack(INPUT, offset + (uint32_t)nbytes);
+    return NO_ERROR;
+}
+
+static enum error_code take_run(void) {
+    const uint32_t run_id = line.receiver.words[1];
+    const uint32_t input_crc = line.receiver.words[2];
+    line.streaming = false;
+    if (!line.finished || run_id != line.result.run_id || input_crc != line.input_crc) {
+        if (crc_of_inputs() != input_crc) {
+            return ERROR_INPUT;
+        }
+        timed_run(run_id);
+        line.input_crc = input_crc;
+        line.finished = true;
+    }
+    send_result();
+    return NO_ERROR;
 }
 
 #ifdef EDGEQ_MODEL_LAYER_COUNT
@@ -257,78 +240,73 @@ static void step_stream(void) {
 
 /* Of the last finished RUN: the cycles of the layers from number `first` on, as many as one
  * frame has room for. */
-static void take_profile(const uint8_t *payload, size_t nbytes) {
-    if (nbytes != 4u) {
-        send_error(ERROR_PAYLOAD, "PROFILE wants 4 bytes");
-        return;
-    }
-    const uint32_t first = edgeq_get_u32(payload);
+static enum error_code take_profile(void) {
+    const uint32_t first = line.receiver.words[1];
     line.streaming = false;
     if (first >= EDGEQ_MODEL_LAYER_COUNT) {
-        send_error(ERROR_RANGE, "PROFILE reaches behind the layers");
-        return;
+        return ERROR_LAYERS;
     }
-    if (!line.counts || !line.finished) {
-        send_error(ERROR_CYCLES, line.counts ? "no run has finished since the last input"
-                                             : "the core's cycle counter does not count");
-        return;
+    if (!line.counts) {
+        return ERROR_CYCLES;
     }
-    uint8_t head[CYCLES_HEAD_BYTES] = {line.is_real ? 1u : 0u};
-    uint8_t body[4u * CYCLES_A_FRAME];
-    edgeq_put_u32(head + 1, (uint32_t)EDGEQ_MODEL_LAYER_COUNT);
-    edgeq_put_u32(head + 5, first);
-    size_t used = 0;
-    for (uint32_t i = first; i < EDGEQ_MODEL_LAYER_COUNT && used < sizeof body; ++i) {
-        edgeq_put_u32(body + used, edgeq_model_cycles[i]);
-        used += 4u;
+    if (!line.finished) {
+        return ERROR_NO_RUN;
     }
-    send(CYCLES, head, sizeof head, body, used);
+    const uint32_t words[] = {line.is_real ? 1u << 24 : 0u, EDGEQ_MODEL_LAYER_COUNT, first};
+    const uint32_t left = EDGEQ_MODEL_LAYER_COUNT - first;
+    send(CYCLES, (const uint8_t *)words + 3, CYCLES_HEAD_BYTES, edgeq_model_cycles + first,
+         4u * (left < CYCLES_A_FRAME ? left : CYCLES_A_FRAME));
+    return NO_ERROR;
 }
 #endif
 
-static void take_frame(const uint8_t *frame, size_t frame_nbytes) {
-    const uint8_t *payload = frame + EDGEQ_FRAME_HEADER_BYTES;
-    const size_t nbytes = frame_nbytes - EDGEQ_FRAME_HEADER_BYTES - EDGEQ_FRAME_CRC_BYTES;
-    const uint8_t type = frame[1];
+/* Bytes of the payloads of HELLO to STOP; of INPUT, at least. */
+static const uint8_t payload_nbytes[] = {0, 5, 8, 8, 0, 4};
+
+static enum error_code take_frame(void) {
+    const uint8_t type = line.receiver.bytes[1];
     if ((type & FROM_DEVICE) != 0u) {
-        return; /* our own frame, echoed: to answer it would never end */
+        return NO_ERROR; /* our own frame, echoed: to answer it would never end */
     }
-    if (frame[0] != EDGEQ_PROTOCOL_VERSION) {
-        send_error(ERROR_VERSION, "this device talks protocol version 1");
-        return;
+    if (line.receiver.bytes[0] != EDGEQ_PROTOCOL_VERSION) {
+        return ERROR_VERSION;
     }
-    if ((type == HELLO || type == STOP) && nbytes != 0u) {
-        send_error(ERROR_PAYLOAD, "HELLO and STOP have no payload");
-        return;
+    if (type < HELLO || type > LAST_REQUEST) {
+        return ERROR_TYPE;
+    }
+    const size_t wanted = payload_nbytes[type - HELLO];
+    const size_t nbytes =
+        line.receiver.frame_nbytes - (EDGEQ_FRAME_HEADER_BYTES + EDGEQ_FRAME_CRC_BYTES);
+    if (nbytes < wanted || (nbytes > wanted && type != INPUT)) {
+        return ERROR_PAYLOAD;
+    }
+    /* No switch: of so many cases GCC makes a table, and of its jump no bound of the stack. */
+    if (type == INPUT) {
+        return take_input(nbytes - 4u);
+    }
+    if (type == RUN) {
+        return take_run();
+    }
+    if (type == STREAM) {
+        const uint32_t first = line.receiver.words[2];
+        if (!edgeq_app_start_stream(line.receiver.words[1], first)) {
+            return ERROR_SAMPLES;
+        }
+        send_ack(STREAM, first);
+        return NO_ERROR;
     }
 #ifdef EDGEQ_MODEL_LAYER_COUNT
-    /* Not a case below: of so many GCC makes a table, and of its jump no bound of the stack. */
     if (type == PROFILE) {
-        take_profile(payload, nbytes);
-        return;
+        return take_profile();
     }
 #endif
-    switch (type) {
-    case HELLO:
-        line.streaming = false;
+    line.streaming = false;
+    if (type == HELLO) {
         send_identity();
-        break;
-    case INPUT:
-        take_input(payload, nbytes);
-        break;
-    case RUN:
-        take_run(payload, nbytes);
-        break;
-    case STREAM:
-        take_stream(payload, nbytes);
-        break;
-    case STOP:
-        line.streaming = false;
+    } else {
         send_ack(STOP, 0u);
-        break;
-    default:
-        send_error(ERROR_TYPE, "this message type is unknown");
     }
+    return NO_ERROR;
 }
 
 void edgeq_serial_init(void) {
@@ -340,32 +318,24 @@ void edgeq_serial_init(void) {
 }
 
 void edgeq_serial_log(enum edgeq_log_level level, const char *text) {
-    send_text(LOG, (uint8_t)level, text);
+    send_text((uint8_t)level, text, LOG);
 }
 
 void edgeq_serial_poll(void) {
     const int byte = edgeq_uart_read();
-    if (byte < 0) {
-        if (line.listening && edgeq_ticks() - line.heard_at >= LISTEN_TICKS) {
-            line.listening = false;
-        }
-        if (line.streaming && !line.listening) {
-            step_stream();
-        }
-        return;
+    enum edgeq_frame_event event = EDGEQ_FRAME_NONE;
+    if (byte >= 0) {
+        event = edgeq_frame_receive(&line.receiver, (uint8_t)byte);
     }
-    line.listening = true;
-    line.heard_at = edgeq_ticks();
-    switch (edgeq_frame_receive(&line.receiver, (uint8_t)byte)) {
-    case EDGEQ_FRAME_PENDING:
-        break;
-    case EDGEQ_FRAME_GOOD:
-        line.listening = false;
-        take_frame(line.receiver.bytes, line.receiver.frame_nbytes);
-        break;
-    case EDGEQ_FRAME_BAD:
-        send_error(ERROR_FRAME, "a frame came altered");
-        break;
+    edgeq_app_poll_stream(event);
+    enum error_code error = NO_ERROR;
+    if (event == EDGEQ_FRAME_GOOD) {
+        error = take_frame();
+    } else if (event == EDGEQ_FRAME_BAD) {
+        error = ERROR_FRAME;
+    }
+    if (error != NO_ERROR) {
+        send_error(error);
     }
 }
 
@@ -379,7 +349,7 @@ void edgeq_fault_byte(uint8_t byte, bool is_first) {
     }
     text->bytes[text->nbytes] = byte;
     if (byte == 0u) {
-        send_error(ERROR_FAULT, (const char *)text->bytes);
+        send_text(ERROR_FAULT, (const char *)text->bytes, ERROR);
     } else if (text->nbytes < sizeof text->bytes - 1u) {
         ++text->nbytes;
     }
