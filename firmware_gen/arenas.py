@@ -13,9 +13,9 @@ from edgeq.memory import MemoryPlan, Placement
 from firmware_gen import c_text
 from firmware_gen.linker_script import GUARD_NBYTES
 
-# Static memory of the program and the runtime at least, with slack to the linked images of all
-# cores and both compilers. The linker has the last word.
-PROGRAM_RAM_NBYTES = 320
+# Static memory of the program and the runtime at least, in the linked images of all cores and
+# both compilers. The linker has the last word.
+PROGRAM_RAM_NBYTES = 304
 # What constants leave of the first ram besides, for a program that takes more than the least.
 SPARE_RAM_NBYTES = 1024
 

@@ -63,7 +63,7 @@ _SERIAL_HEADERS = (
 # Code of the program and the runtime at least, with slack to the linked images of all cores
 # and both compilers: a model that does not fit beside it cannot fit. The linker has the last
 # word.
-PROGRAM_FLASH_NBYTES = 3072
+PROGRAM_FLASH_NBYTES = 1792
 # A frame holds the names of model, board and firmware (edgeq_serial.c, IDENTITY).
 NAMES_NBYTES = 256 - 22 - 16 - len("1") - 3
 

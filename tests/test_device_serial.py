@@ -11,6 +11,16 @@ from stream_device import Device, build_device, expected_output
 
 from edgeq.stream.framing import Frame, FrameDecoder, encode_frame
 
+TEXTS = {
+    1: "a frame came altered",
+    2: "this device talks protocol version 1",
+    3: "this message type is unknown",
+    4: "the payload has the wrong length",
+    5: "INPUT reaches behind the model's inputs",
+    6: "the inputs are not those of RUN",
+    7: "this firmware has no samples of its own",
+}
+
 
 @pytest.fixture
 def port(tmp_path: Path) -> Path:
@@ -37,7 +47,10 @@ class RawLine:
         return self.take()
 
     def send(self, kind: int, payload: bytes, version: int = 1) -> None:
-        os.write(self._fd, encode_frame(Frame(kind, 0, payload, version)))
+        self.send_bytes(encode_frame(Frame(kind, 0, payload, version)))
+
+    def send_bytes(self, data: bytes) -> None:
+        os.write(self._fd, data)
 
     def take(self) -> tuple[int, bytes]:
         while True:
@@ -93,12 +106,30 @@ def test_the_device_refuses_malformed_requests(
 ) -> None:
     answer, text = raw.ask(kind, payload)
     assert (answer, text[0]) == (0x85, code)
+    assert text[1:].decode() == TEXTS[code]
     assert raw.ask(0x01)[0] == 0x81
 
 
 def test_the_device_tells_a_host_of_another_version(raw: RawLine) -> None:
-    answer, text = raw.ask(0x01, version=2)
-    assert (answer, text[0]) == (0x85, 2)
+    assert raw.ask(0x01, version=2) == (0x85, b"\2" + TEXTS[2].encode())
+
+
+def test_a_frame_that_came_altered_is_told(raw: RawLine) -> None:
+    altered = bytearray(encode_frame(Frame(0x02, 0, bytes(range(1, 9)))))
+    altered[-4] ^= 1
+    raw.send_bytes(bytes(altered))
+    assert raw.take() == (0x85, b"\1" + TEXTS[1].encode())
+
+
+def test_an_application_without_samples_refuses_a_stream(
+    tmp_path_factory: pytest.TempPathFactory, port: Path
+) -> None:
+    device = Device(build_device(tmp_path_factory.getbasetemp(), app="serial"), port)
+    raw = RawLine(port)
+    assert raw.ask(0x04, bytes(7))[1][0] == 4
+    assert raw.ask(0x04, bytes(8)) == (0x85, b"\7" + TEXTS[7].encode())
+    raw.close()
+    device.close()
 
 
 def test_the_device_does_not_answer_its_own_frames(raw: RawLine) -> None:

@@ -111,6 +111,26 @@ def test_the_manifest_says_which_kernel_serves_a_layer_and_why_no_other(
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", ["microbit", "mps2_an386", "nucleo_g0b1re"])
+def test_firmware_without_samples_has_no_code_for_streams(
+    name: str, compiler, tmp_path: Path
+) -> None:
+    need_compiler(compiler)
+    graph, board = quantized_network(), load_board(name)
+    functions, flash = [], []
+    for samples in (None, int8_samples(graph, 1)):
+        folder = tmp_path / str(samples is None)
+        firmware = generate(graph, board, folder, samples=samples, self_test=0)
+        result = build(firmware, compiler)
+        functions.append({line.split()[-1] for line in result.map.read_text().splitlines()})
+        flash.append(result.flash_nbytes)
+    assert "edgeq_app_load_sample" not in functions[0]
+    assert "edgeq_app_load_sample" in functions[1]
+    sample_nbytes = sum(t.nbytes for t in graph.input_tensors())
+    assert flash[0] + sample_nbytes < flash[1]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", ["microbit", "mps2_an385", "mps2_an386", "mps3_an547"])
 def test_the_program_builds_and_the_estimates_are_lower_bounds(
     name: str, compiler, tmp_path: Path

@@ -38,27 +38,17 @@ enum error_code {
 #define ERROR_CODE_MASK 0x0fu
 
 /* Behind the code the text; no character of a text is a code. */
-static const char error_texts[] = "\x01"
-                                  "a frame came altered\0"
-                                  "\x02"
-                                  "this device talks protocol version 1\0"
-                                  "\x03"
-                                  "this message type is unknown\0"
-                                  "\x04"
-                                  "the payload has the wrong length\0"
-                                  "\x05"
-                                  "INPUT reaches behind the model's inputs\0"
-                                  "\x06"
-                                  "the inputs are not those of RUN\0"
-                                  "\x07"
-                                  "this firmware has no samples of its own\0"
+static const char error_texts[] = "\001a frame came altered\0"
+                                  "\002this device talks protocol version 1\0"
+                                  "\003this message type is unknown\0"
+                                  "\004the payload has the wrong length\0"
+                                  "\005INPUT reaches behind the model's inputs\0"
+                                  "\006the inputs are not those of RUN\0"
+                                  "\007this firmware has no samples of its own\0"
 #ifdef EDGEQ_MODEL_LAYER_COUNT
-                                  "\x09"
-                                  "the core's cycle counter does not count\0"
-                                  "\x15"
-                                  "PROFILE reaches behind the layers\0"
-                                  "\x19"
-                                  "no run has finished since the last input"
+                                  "\011the core's cycle counter does not count\0"
+                                  "\025PROFILE reaches behind the layers\0"
+                                  "\031no run has finished since the last input"
 #endif
     ;
 

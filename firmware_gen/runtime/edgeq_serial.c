@@ -208,13 +208,14 @@ __attribute__((weak)) void edgeq_app_poll_stream(enum edgeq_frame_event event) {
 
 static enum error_code take_input(size_t nbytes) {
     const uint32_t offset = line.receiver.words[1];
-    if (offset > INPUT_NBYTES || nbytes > INPUT_NBYTES - offset) {
+    const uint32_t end = offset + (uint32_t)nbytes;
+    if (end > INPUT_NBYTES || end < offset) {
         return ERROR_RANGE;
     }
     line.streaming = false;
     line.finished = false;
     write_inputs(offset, line.receiver.bytes + EDGEQ_FRAME_HEADER_BYTES + 4u, nbytes);
-    send_ack(INPUT, offset + (uint32_t)nbytes);
+    send_ack(INPUT, end);
     return NO_ERROR;
 }
 
@@ -260,8 +261,15 @@ static enum error_code take_profile(void) {
 }
 #endif
 
-/* Bytes of the payloads of HELLO to STOP; of INPUT, at least. */
-static const uint8_t payload_nbytes[] = {0, 5, 8, 8, 0, 4};
+/* Of the payload of each request; of INPUT, at least. */
+static const uint8_t payload_nbytes[LAST_REQUEST + 1] = {
+    [INPUT] = 5,
+    [RUN] = 8,
+    [STREAM] = 8,
+#ifdef EDGEQ_MODEL_LAYER_COUNT
+    [PROFILE] = 4,
+#endif
+};
 
 static enum error_code take_frame(void) {
     const uint8_t type = line.receiver.bytes[1];
@@ -274,7 +282,7 @@ static enum error_code take_frame(void) {
     if (type < HELLO || type > LAST_REQUEST) {
         return ERROR_TYPE;
     }
-    const size_t wanted = payload_nbytes[type - HELLO];
+    const size_t wanted = payload_nbytes[type];
     const size_t nbytes =
         line.receiver.frame_nbytes - (EDGEQ_FRAME_HEADER_BYTES + EDGEQ_FRAME_CRC_BYTES);
     if (nbytes < wanted || (nbytes > wanted && type != INPUT)) {
