@@ -17,7 +17,11 @@ uint32_t edgeq_crc32(uint32_t crc, const uint8_t *bytes, size_t nbytes) {
     for (; nbytes > 0u; --nbytes) {
         crc ^= *bytes++;
         for (int bit = 8; bit > 0; --bit) {
-            crc = crc >> 1 ^ ((0u - (crc & 1u)) & CRC_POLYNOMIAL);
+            const uint32_t is_odd = crc & 1u;
+            crc >>= 1;
+            if (is_odd != 0u) {
+                crc ^= CRC_POLYNOMIAL;
+            }
         }
     }
     return ~crc;
@@ -80,23 +84,23 @@ void edgeq_frame_send(uint8_t type, uint16_t sequence, const uint8_t *head, size
                       const uint8_t *body, size_t body_nbytes) {
     const uint32_t header =
         EDGEQ_PROTOCOL_VERSION | (uint32_t)type << 8 | (uint32_t)sequence << 16;
-    uint32_t trailer[2] = {0u, 0u}; /* the CRC, and a zero that ends the last run */
+    uint32_t crc = 0;
     const struct part parts[] = {
         {&header, sizeof header},
         {head, head_nbytes},
         {body, body_nbytes},
-        {trailer, sizeof trailer},
+        {&crc, sizeof crc},
     };
-    size_t nbytes = EDGEQ_FRAME_CRC_BYTES;
+    size_t nbytes = sizeof crc;
     for (const struct part *part = parts; part != parts + 3; ++part) {
-        trailer[0] = edgeq_crc32(trailer[0], part->bytes, part->nbytes);
+        crc = edgeq_crc32(crc, part->bytes, part->nbytes);
         nbytes += part->nbytes;
     }
 
     edgeq_uart_write(0u);
     for (size_t at = 0;;) {
         size_t run = 0;
-        while (run < COBS_MAX_RUN && byte_at(parts, at + run) != 0u) {
+        while (at + run < nbytes && run < COBS_MAX_RUN && byte_at(parts, at + run) != 0u) {
             ++run;
         }
         edgeq_uart_write((uint8_t)(run + 1u));
