@@ -20,7 +20,7 @@
 #define RESULT_BODY_BYTES (EDGEQ_FRAME_MAX_PAYLOAD - RESULT_HEAD_BYTES)
 #define DIGEST_BYTES      16u
 #define IDENTITY_FIXED    22u
-#define LISTEN_TICKS      ((uint64_t)EDGEQ_CORE_HZ)
+#define LISTEN_TICKS      ((uint32_t)EDGEQ_CORE_HZ)
 
 /* The end of IDENTITY. */
 static const struct {
@@ -149,7 +149,7 @@ static struct {
     uint32_t next;
     uint32_t left;
     uint32_t sample;
-    uint64_t heard_at;
+    uint32_t heard_at; /* modulo 2**32 */
 } stream;
 
 /* Without a division, which the Cortex-M0 lacks; `modulus` is below 2**31. */
@@ -196,10 +196,10 @@ static void step_stream(void) {
 __attribute__((weak)) void edgeq_app_poll_stream(enum edgeq_frame_event event) {
     if (event != EDGEQ_FRAME_NONE) {
         stream.listening = event != EDGEQ_FRAME_GOOD;
-        stream.heard_at = edgeq_ticks();
+        stream.heard_at = (uint32_t)edgeq_ticks();
         return;
     }
-    if (stream.listening && edgeq_ticks() - stream.heard_at >= LISTEN_TICKS) {
+    if (stream.listening && (uint32_t)edgeq_ticks() - stream.heard_at >= LISTEN_TICKS) {
         stream.listening = false;
     }
     if (line.streaming && !stream.listening) {
