@@ -1,27 +1,29 @@
 /* Frames on the serial line; twin of edgeq/stream/framing.py. Each image has this code, so it
- * is written for size; its time is small beside that of the bytes on the line. */
+ * is written for size. */
 #include "edgeq_framing.h"
 
 #include "edgeq_platform.h"
 
 #define COBS_MAX_RUN 254u /* bytes that one COBS code can announce */
 
-/* IEEE 802.3, 3.2.9, reflected; the CRC of bytes with their own CRC behind them. */
-#define CRC_POLYNOMIAL 0xedb88320u
-#define CRC_RESIDUE    0x2144df1cu
+/* IEEE 802.3, 3.2.9, reflected: the CRC of bytes with their own CRC behind them. */
+#define CRC_RESIDUE 0x2144df1cu
 
-/* Bit by bit: no table of constants. On a Cortex-M0 some 90 cycles a byte, of the 1,388 that
- * one takes on a line of 115,200 baud at 16 MHz. */
+/* Entry n: the CRC-32 of the nibble n, reflected polynomial 0xedb88320. Bit by bit would be 72
+ * bytes less and some four times the cycles, and inputs go through it twice: with an image that
+ * is a good part of what its network takes. */
+static const uint32_t crc_of_nibble[16] = {
+    0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
+    0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
+    0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu,
+};
+
 uint32_t edgeq_crc32(uint32_t crc, const uint8_t *bytes, size_t nbytes) {
     crc = ~crc;
     for (; nbytes > 0u; --nbytes) {
         crc ^= *bytes++;
-        for (int bit = 8; bit > 0; --bit) {
-            const uint32_t is_odd = crc & 1u;
-            crc >>= 1;
-            if (is_odd != 0u) {
-                crc ^= CRC_POLYNOMIAL;
-            }
+        for (int nibble = 2; nibble > 0; --nibble) {
+            crc = crc >> 4 ^ crc_of_nibble[crc & 15u];
         }
     }
     return ~crc;
