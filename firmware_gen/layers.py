@@ -179,13 +179,15 @@ def planned(
     Raises:
         GraphError: the graph is not quantized, or an operator has no kernel.
     """
-    choices = choose_kernels(graph, target, optimize)
+    reasons: Reasons = {}
+    choices = choose_kernels(graph, target, optimize, reasons=reasons)
     plan = plan_memory(graph, scratch_of(choices), capacities)
     if MODES[optimize].unpacked_a_byte is None:
         return plan, choices
-    rooms = {name: hole.nbytes for name, hole in holes(graph, plan).items()}
-    choices = choose_kernels(graph, target, optimize, rooms=rooms)
-    return with_scratch(graph, plan, scratch_of(choices)), choices
+    free = holes(graph, plan)
+    rooms = {name: hole.nbytes for name, hole in free.items()}
+    choices = choose_kernels(graph, target, optimize, rooms=rooms, reasons=reasons)
+    return with_scratch(graph, plan, free, scratch_of(choices)), choices
 
 
 # What a variant says of a layer, and the tensors whose identities are in the key.

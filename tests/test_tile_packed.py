@@ -280,7 +280,7 @@ def test_more_scratch_lies_where_nothing_lives_and_no_arena_grows(
         name: room[name].nbytes if rng.random() < 0.5 else nbytes
         for name, nbytes in scratch.items()
     }
-    found = with_scratch(graph, plan, more)
+    found = with_scratch(graph, plan, room, more)
     assert found.arenas == plan.arenas
     for step, node in enumerate(graph.nodes):
         own = found.placements.get(scratch_name(node))

@@ -37,16 +37,20 @@ def holes(graph: Graph, plan: MemoryPlan) -> dict[str, Hole]:
     return found
 
 
-def with_scratch(graph: Graph, plan: MemoryPlan, scratch: Mapping[str, int]) -> MemoryPlan:
+def with_scratch(
+    graph: Graph, plan: MemoryPlan, free: Mapping[str, Hole], scratch: Mapping[str, int]
+) -> MemoryPlan:
     """The plan with scratch of these sizes by node: in the node's hole if it is another size.
+
+    `free`: the plan's holes.
 
     No arena becomes larger; each hole must be as large as what goes there.
     """
-    places, holes_of = dict(plan.placements), holes(graph, plan)
+    places = dict(plan.placements)
     for step, node in enumerate(graph.nodes):
         name, nbytes = scratch_name(node), scratch.get(node.name, 0)
         if nbytes != (places[name].nbytes if name in places else 0):
-            hole = holes_of[node.name]
+            hole = free[node.name]
             assert nbytes <= hole.nbytes, f"{node.name}: a hole of {hole.nbytes} bytes"
             places[name] = Placement(hole.offset, nbytes, step, step, hole.arena)
     bound, peak_step = lower_bound(layout_of(graph, scratch))

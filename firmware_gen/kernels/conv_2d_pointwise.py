@@ -51,6 +51,7 @@ def emit(op: QuantizedConv2D, layer: Layer) -> LayerCode:
 def emit_packed(op: QuantizedConv2D, layer: Layer) -> LayerCode:
     """The same filter, packed."""
     tile = _packed(op, layer)
+    assert not isinstance(tile, str)
     numbers = tile.taps, tile.channels, tile.how
     return _code(op, layer, tile.constant(), numbers, ("EDGEQ_CONV_2D_POINTWISE_PACKED",))
 
@@ -84,22 +85,21 @@ def why_not_packed(op: QuantizedConv2D, layer: Layer, target: Target) -> str | N
     reason = why_not(op, layer, target)
     if reason is not None:
         return reason
-    weights, bias = layer.filter_and_bias()
-    packed = packed_tile(op, weights.reshape(weights.shape[0], -1), bias)
+    packed = _packed(op, layer)
     return packed if isinstance(packed, str) else None
 
 
 def saved_nbytes(op: QuantizedConv2D, layer: Layer) -> int:
     """Bytes of flash that packing takes away."""
     count, *_, channels = layer.shapes()[1]
-    return filter_nbytes(count, channels) - int(_packed(op, layer).words.nbytes)
+    tile = _packed(op, layer)
+    assert not isinstance(tile, str)
+    return filter_nbytes(count, channels) - int(tile.words.nbytes)
 
 
-def _packed(op: QuantizedConv2D, layer: Layer) -> PackedTile:
+def _packed(op: QuantizedConv2D, layer: Layer) -> PackedTile | str:
     weights, bias = layer.filter_and_bias()
-    packed = packed_tile(op, weights.reshape(weights.shape[0], -1), bias)
-    assert not isinstance(packed, str)
-    return packed
+    return packed_tile(op, weights.reshape(weights.shape[0], -1), bias)
 
 
 def scratch_nbytes(op: QuantizedConv2D, *shapes: Shape) -> int:
